@@ -1,0 +1,112 @@
+"""Fitting the controller to scored sequences."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from bnao_jax.controller.model import NAO, init
+from bnao_jax.controller.settings import Controller
+
+
+def fit(
+    controller: Controller,
+    key,
+    tokens,
+    targets,
+    *,
+    count=None,
+    epochs=1000,
+    batch_size=100,
+    learning_rate=1e-3,
+    trade_off=0.8,
+    clip=5.0,
+    weight_decay=0.0,
+):
+    """(params, losses) of a controller trained from scratch on tokens [N, D] with targets [N].
+
+    Minimises trade_off * MSE + (1 - trade_off) * NLL (NAO, eq. 1 of arXiv 1808.07233), NLL per
+    token, by Adam with decoupled weight decay, gradients clipped to a global norm. `losses` holds
+    the mean "mse" and "nll" over the last epoch, float32[]; NaN if there was no step.
+
+    Every epoch visits the rows in a new order; the last minibatch is averaged over the rows it
+    has. The order of epoch e follows from (key, e, row) alone. NLL is that of the masked softmax
+    the decoder emits from (a choice of this library: no probability goes to impossible tokens).
+
+    Args:
+      targets: within [0, 1], where the predictor's sigmoid lies.
+      count: rows that are valid; those from `count` on are padding of any content. It is traced,
+        as all that follow but batch_size: pools padded to one capacity N share one program.
+
+    Raises:
+      ValueError: if the shapes of tokens and targets do not fit, or batch_size < 1.
+    """
+    tokens, targets = jnp.asarray(tokens), jnp.asarray(targets, jnp.float32)
+    controller.check(tokens)
+    if targets.shape != tokens.shape[:1]:
+        raise ValueError(f"targets must be [{tokens.shape[0]}], got {list(targets.shape)}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    count = tokens.shape[0] if count is None else count
+    numbers = jnp.asarray(count, jnp.int32), jnp.asarray(epochs, jnp.int32)
+    rates = [jnp.asarray(x, jnp.float32) for x in (learning_rate, trade_off, clip, weight_decay)]
+    return _fit(controller, batch_size, key, tokens.astype(jnp.int32), targets, *numbers, *rates)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _fit(
+    controller,
+    batch_size,
+    key,
+    tokens,
+    targets,
+    count,
+    epochs,
+    learning_rate,
+    trade_off,
+    clip,
+    decay,
+):
+    adam = optax.adamw(learning_rate, weight_decay=decay)
+    optimizer = optax.flatten(optax.chain(optax.clip_by_global_norm(clip), adam))
+    params_key, order_key = jax.random.split(key)
+    params = init(controller, params_key)
+    batches = (count + batch_size - 1) // batch_size
+
+    def loss(params, rows, weight):
+        predicted, log_p = NAO(controller).apply({"params": params}, tokens[rows])
+        mse = jnp.vdot(weight, (predicted - targets[rows]) ** 2)
+        nll = -jnp.vdot(weight, log_p.mean(axis=1))
+        return trade_off * mse + (1 - trade_off) * nll, jnp.stack([mse, nll])
+
+    def step(i, carry):
+        order, params, state, losses = carry
+        at = i * batch_size + jnp.arange(batch_size)
+        valid = at < count
+        rows = jnp.where(valid, order[at], order[0])  # padding is not even read: it may hold NaN
+        grads, batch_losses = jax.grad(loss, has_aux=True)(params, rows, valid / valid.sum())
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        return order, params, state, losses + batch_losses * valid.sum() / count
+
+    def epoch(i, carry):
+        params, state, _ = carry
+        order = shuffle(jax.random.fold_in(order_key, i), tokens.shape[0], count)
+        carry = order, params, state, jnp.zeros(2)
+        return lax.fori_loop(0, batches, step, carry)[1:]
+
+    carry = params, optimizer.init(params), jnp.full(2, jnp.nan)
+    params, _, (mse, nll) = lax.fori_loop(0, epochs, epoch, carry)
+    return params, {"mse": mse, "nll": nll}
+
+
+def shuffle(key, capacity, count):
+    """int32[capacity]: the rows below `count` in random order, then the others.
+
+    A row's sort key depends on (key, row) alone, so that more padding changes nothing.
+    """
+    row = jnp.arange(capacity)
+    bits = jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row)))(row)
+    return jnp.argsort(jnp.where(row < count, bits >> 1, jnp.uint32(1 << 31)))

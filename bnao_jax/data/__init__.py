@@ -1,0 +1,20 @@
+"""Labelled images in memory, their loaders, and what a compiled training step does with them."""
+
+from bnao_jax.data.augmentation import augment, normalise
+from bnao_jax.data.batches import batch_at, batch_indices, epoch_permutation, steps_per_epoch
+from bnao_jax.data.images import DataError, ImageData, Images, split
+from bnao_jax.data.loading import load
+
+__all__ = [
+    "DataError",
+    "ImageData",
+    "Images",
+    "augment",
+    "batch_at",
+    "batch_indices",
+    "epoch_permutation",
+    "load",
+    "normalise",
+    "split",
+    "steps_per_epoch",
+]

@@ -1,0 +1,106 @@
+"""A labelled image data set in memory, and its split into training and validation images.
+
+Shapes: N train images, M test images, H height, W width, C channels.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+CHUNK = 1024  # images widened to float64 at a time while measuring the channels
+
+
+class DataError(ValueError):
+    """A data set is absent, unreadable or not of the stated form. The message is one line."""
+
+
+class Images(NamedTuple):
+    """Images with their labels, row by row."""
+
+    images: np.ndarray  # uint8[N, H, W, C]
+    labels: np.ndarray  # int32[N]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set whose train part is identified image by image.
+
+    `train_ids` is each image's position in the official order, unique; the rows may be stored in
+    any order. Without a test part `test_images` and `test_labels` have length 0. `test_total` is
+    the size of the official test part; the test part held here may be smaller.
+    """
+
+    name: str
+    train_images: np.ndarray  # uint8[N, H, W, C]
+    train_labels: np.ndarray  # int32[N], 0..classes-1
+    train_ids: np.ndarray  # int64[N]
+    test_images: np.ndarray  # uint8[M, H, W, C]
+    test_labels: np.ndarray  # int32[M], 0..classes-1
+    classes: int
+    test_total: int = 0
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        return self.train_images.shape[1:]
+
+    @property
+    def mean(self) -> np.ndarray:
+        """float32[C]: channel mean of the train images on the scale 0..1."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> np.ndarray:
+        """float32[C]: channel standard deviation on the scale 0..1; 1 for a constant channel."""
+        return self._moments[1]
+
+    @property
+    def test_note(self) -> str:
+        """Words to set beside every accuracy on the test part: how much of it was there."""
+        held, total = len(self.test_images), max(self.test_total, len(self.test_images))
+        part = "all" if held == total else f"{held:,} of the"
+        return f"{part} {total:,} test images" if total else "no test images"
+
+    @functools.cached_property
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        flat = self.train_images.reshape(len(self.train_images), -1)
+        sums = np.zeros((2, flat.shape[1]))
+        for start in range(0, len(flat), CHUNK):
+            rows = flat[start : start + CHUNK].astype(np.float64)
+            # Sums of integers below 2**53 are exact in float64: any order gives the same moments.
+            sums += rows.sum(0), np.einsum("ni,ni->i", rows, rows)
+        channel_sums = sums.reshape(2, -1, self.image_shape[-1]).sum(1)
+        mean, square = channel_sums / self.train_images[..., 0].size
+        std = np.sqrt(np.maximum(square - mean**2, 0.0))
+        std = np.where(std > 0, std, 255.0)
+        return (mean / 255).astype(np.float32), (std / 255).astype(np.float32)
+
+
+def split(
+    data: ImageData, valid_examples: int, *, seed: int, limit: int | None = None
+) -> tuple[Images, Images]:
+    """Returns (train, valid): the train part shuffled and divided without overlap.
+
+    The same images in the same order for the same seed, however the data set is stored: rows are
+    ordered by `train_ids` before the shuffle. `limit` keeps at most that many train images, for
+    smoke runs, and leaves the validation images as they are. Raises ValueError for sizes that
+    leave no train image.
+    """
+    total = len(data.train_images)
+    if not 0 <= valid_examples < total:
+        raise ValueError(
+            f"valid_examples={valid_examples}: {data.name} has {total} train images,"
+            f" allowed are 0 to {total - 1}"
+        )
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit}: allowed are None or at least 1 train image")
+    # RandomState's streams are frozen by NumPy's policy (NEP 19); default_rng's may change.
+    shuffle = np.random.RandomState(seed).permutation(total)
+    rows = np.argsort(data.train_ids, kind="stable")[shuffle]
+    valid, train = rows[:valid_examples], rows[valid_examples:][:limit]
+    return (
+        Images(data.train_images[train], data.train_labels[train]),
+        Images(data.train_images[valid], data.train_labels[valid]),
+    )

@@ -1,0 +1,65 @@
+"""Batch normalisation of `[C, H, W, B]` with statistics per device, over devices, or given."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+EPSILON = 1e-5
+AXES = (1, 2, 3)
+
+
+def _mean(x, axis_name):
+    """Mean over all axes but the channels, over all devices of `axis_name`; float32[C]."""
+    mean = jnp.mean(x, AXES, dtype=jnp.float32)
+    return mean if axis_name is None else lax.pmean(mean, axis_name)
+
+
+def batch_statistics(x, axis_name=None):
+    """Mean and (biased) variance of each channel: float32[2, C]."""
+    mean = _mean(x, axis_name)
+    square = _mean(jnp.square(x.astype(jnp.float32)), axis_name)
+    return jnp.stack([mean, jnp.maximum(square - jnp.square(mean), 0.0)])
+
+
+def normalize(x, scale, offset, statistics):
+    """Normalises x with `statistics` float32[2, C]; the result keeps the type of x."""
+    mean, variance = statistics
+    factor = lax.rsqrt(variance + EPSILON) * scale
+    shift = offset - mean * factor
+    expand = lambda v: v[:, None, None, None]
+    return (x * expand(factor) + expand(shift)).astype(x.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def batch_norm(x, scale, offset, axis_name=None):
+    """Normalises x `[C, H, W, B]` with its own statistics; scale and offset are `[C]`.
+
+    Returns the result and the statistics float32[2, C], which carry no gradient. With `axis_name`
+    the statistics, and the sums in the gradient, run over the devices of that axis.
+    """
+    statistics = batch_statistics(x, axis_name)
+    return normalize(x, scale, offset, statistics), statistics
+
+
+def _forward(x, scale, offset, axis_name):
+    y, statistics = batch_norm(x, scale, offset, axis_name)
+    return (y, statistics), (x, scale, offset, statistics)
+
+
+def _backward(axis_name, saved, gradients):
+    x, scale, offset, (mean, variance) = saved
+    g, _ = gradients
+    expand = lambda v: v[:, None, None, None]
+    rate = lax.rsqrt(variance + EPSILON)
+    g32, unit = g.astype(jnp.float32), (x - expand(mean)) * expand(rate)
+    d_offset, d_scale = jnp.sum(g32, AXES), jnp.sum(g32 * unit, AXES)
+    mean_g, mean_gu = (total / (x.size // x.shape[0]) for total in (d_offset, d_scale))
+    if axis_name is not None:
+        mean_g, mean_gu = lax.pmean((mean_g, mean_gu), axis_name)
+    dx = expand(rate * scale) * (g32 - expand(mean_g) - unit * expand(mean_gu))
+    return dx.astype(x.dtype), d_scale.astype(scale.dtype), d_offset.astype(offset.dtype)
+
+
+batch_norm.defvjp(_forward, _backward)

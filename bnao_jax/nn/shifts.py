@@ -1,0 +1,151 @@
+"""Convolution-like operations as sums over shifted copies: depthwise convolution and pooling.
+
+Shapes: x `[C, H, W, B]`, depthwise kernel `[C, K, K]`, output `[C, ceil(H/stride), ceil(W/stride),
+B]`. K is odd and the padding is `dilation * (K - 1) / 2` on each side. Each gradient is written by
+hand, again as a sum over shifted copies: XLA's own are scatters, pads and grouped convolutions,
+which on a CPU are tens of times slower.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+POOL = 3  # window of both poolings
+
+
+def _pad(x, width, value=0.0):
+    border = (width, width, 0)
+    return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), border, border, (0, 0, 0)))
+
+
+def windows(padded, kernel, stride, dilation, size):
+    """The K*K shifted views `[C, *size, B]` of a padded image, row by row."""
+    c, _, _, b = padded.shape
+    h, w = size
+    for i in range(0, kernel * dilation, dilation):
+        for j in range(0, kernel * dilation, dilation):
+            yield lax.slice(
+                padded,
+                (0, i, j, 0),
+                (c, i + stride * (h - 1) + 1, j + stride * (w - 1) + 1, b),
+                (1, stride, stride, 1),
+            )
+
+
+def _spread(g, kernel, stride, dilation, size, value=0.0):
+    """Puts an output-sized array back on the input's grid, padded for the transposed shifts."""
+    pad = dilation * (kernel - 1) // 2
+    highs = [n - 1 + pad - stride * (m - 1) for n, m in zip(size, g.shape[1:3], strict=True)]
+    spatial = tuple((pad, high, stride - 1) for high in highs)
+    return lax.pad(g, jnp.asarray(value, g.dtype), ((0, 0, 0), *spatial, (0, 0, 0)))
+
+
+def output_size(size, stride):
+    """Spatial output size of a padded operation: `ceil(size / stride)` for each axis."""
+    return tuple(-(-n // stride) for n in size)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise(x, kernel, stride=1, dilation=1):
+    """Depthwise convolution of x `[C, H, W, B]` with `[C, K, K]`."""
+    k = kernel.shape[-1]
+    padded = _pad(x, dilation * (k - 1) // 2)
+    size = output_size(x.shape[1:3], stride)
+    taps = kernel.astype(x.dtype).reshape(-1, k * k)
+    views = windows(padded, k, stride, dilation, size)
+    return sum(taps[:, n, None, None, None] * view for n, view in enumerate(views))
+
+
+def _depthwise_fwd(x, kernel, stride, dilation):
+    return depthwise(x, kernel, stride, dilation), (x, kernel)
+
+
+def _depthwise_bwd(stride, dilation, saved, g):
+    x, kernel = saved
+    k, size = kernel.shape[-1], x.shape[1:3]
+    spread = _spread(g, k, stride, dilation, size)
+    taps = kernel.astype(g.dtype).reshape(-1, k * k)[:, ::-1]  # the transposed shifts run backwards
+    views = windows(spread, k, 1, dilation, size)
+    dx = sum(taps[:, n, None, None, None] * view for n, view in enumerate(views))
+    views = windows(_pad(x, dilation * (k - 1) // 2), k, stride, dilation, g.shape[1:3])
+    return dx, _joint_sums([v * g for v in views]).reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _joint_sums(arrays):
+    """Sums each `[C, H, W, B]` over H, W, B in a single pass: `[C, len(arrays)]` in float32."""
+    arrays = [a.astype(jnp.float32) for a in arrays]
+    zeros = [jnp.float32(0)] * len(arrays)
+    add = lambda a, b: [p + q for p, q in zip(a, b, strict=True)]
+    return jnp.stack(lax.reduce(arrays, zeros, add, (1, 2, 3)), 1)
+
+
+depthwise.defvjp(_depthwise_fwd, _depthwise_bwd)
+
+
+def _counts(size, stride):
+    """How many pixels of each 3x3 window lie inside the image: `[1, H', W', 1]`."""
+    lines = []
+    for n in size:
+        centres = np.arange(0, n, stride)
+        lines.append(np.minimum(centres + 1, n - 1) - np.maximum(centres - 1, 0) + 1)
+    return np.outer(*lines)[None, :, :, None]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def average_pool(x, stride=1):
+    """3x3 average pooling; the padding does not count."""
+    size = output_size(x.shape[1:3], stride)
+    total = sum(windows(_pad(x, 1), POOL, stride, 1, size))
+    return total * jnp.asarray(1.0 / _counts(x.shape[1:3], stride), x.dtype)
+
+
+def _average_bwd(stride, size, g):
+    g = g * jnp.asarray(1.0 / _counts(size, stride), g.dtype)
+    return (sum(windows(_spread(g, POOL, stride, 1, size), POOL, 1, 1, size)),)
+
+
+average_pool.defvjp(
+    lambda x, stride: (average_pool(x, stride), _Size(x.shape[1:3])),
+    lambda stride, size, g: _average_bwd(stride, size.value, g),
+)
+
+
+@jax.tree_util.register_static
+class _Size:
+    """A shape carried as a residual."""
+
+    def __init__(self, value):
+        self.value = tuple(value)
+
+    def __eq__(self, other):
+        return self.value == other.value
+
+    def __hash__(self):
+        return hash(self.value)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def max_pool(x, stride=1):
+    """3x3 maximum pooling; of equal maxima in a window the first receives the gradient."""
+    size = output_size(x.shape[1:3], stride)
+    return functools.reduce(jnp.maximum, windows(_pad(x, 1, -jnp.inf), POOL, stride, 1, size))
+
+
+def _max_bwd(stride, x, g):
+    size = x.shape[1:3]
+    views = list(windows(_pad(x, 1, -jnp.inf), POOL, stride, 1, g.shape[1:3]))
+    best, where = views[0], jnp.zeros(g.shape, jnp.int8)
+    for n, view in enumerate(views[1:], 1):
+        where = jnp.where(view > best, jnp.int8(n), where)
+        best = jnp.maximum(view, best)
+    gradients = windows(_spread(g, POOL, stride, 1, size), POOL, 1, 1, size)
+    wheres = windows(_spread(where, POOL, stride, 1, size, -1), POOL, 1, 1, size)
+    last = POOL * POOL - 1
+    pairs = enumerate(zip(gradients, wheres, strict=True))
+    return (sum(jnp.where(at == last - n, part, 0) for n, (part, at) in pairs),)
+
+
+max_pool.defvjp(lambda x, stride: (max_pool(x, stride), x), _max_bwd)

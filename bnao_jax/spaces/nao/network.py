@@ -1,0 +1,175 @@
+"""The stand-alone network of one architecture, all weights its own.
+
+Example::
+
+    network = Network(Outline(channels=36, cells=6, classes=10), architecture=(0, 1, …))
+    variables = network.init(key, images)
+    logits = network.apply(variables, images, given=True)
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from bnao_jax.nn import layers, operations
+from bnao_jax.nn.operations import IDENTITY, SKIP, Operation
+from bnao_jax.spaces.nao.space import (
+    CELL_INPUTS,
+    EDGES_PER_NODE,
+    CellPlan,
+    Outline,
+    genes,
+    loose_ends,
+)
+
+
+class Edge(nn.Module):
+    """One operation with its weights."""
+
+    operation: Operation
+    stride: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x, *, given=False):
+        name = operations.weights_name(self.operation, self.stride)
+        if name is None:
+            return operations.forward(self.operation, self.stride, x, {})[0]
+        units = 1 if name == SKIP else self.operation.units
+        weights = {name: [self._unit(n, name, x.shape[0], x.dtype) for n in range(units)]}
+        kept = self.variable(
+            "batch_stats", "statistics", layers.initial_statistics, (units, x.shape[0])
+        )
+        known = kept.value if given else None
+        y, _, used = operations.forward(
+            *(self.operation, self.stride, x, weights), given=known, axis_name=self.axis_name
+        )
+        if not given and self.is_mutable_collection("batch_stats"):
+            kept.value = jnp.stack(used)
+        return y
+
+    def _unit(self, n, name, c, dtype):
+        k = self.operation.kernel
+        if name == SKIP:
+            shapes = {side: (layers.matrix_init, (c // 2, c)) for side in ("first", "second")}
+        else:
+            shapes = {
+                "depthwise": (layers.depthwise_init, (c, k, k)),
+                "pointwise": (layers.matrix_init, (c, c)),
+            }
+        linear = {key: self.param(f"{key}{n}", *made).astype(dtype) for key, made in shapes.items()}
+        scale = self.param(f"scale{n}", nn.initializers.ones, (c,))
+        offset = self.param(f"offset{n}", nn.initializers.zeros, (c,))
+        return {"linear": linear, "norm": {"scale": scale, "offset": offset}}
+
+
+class Cell(nn.Module):
+    """A cell: two inputs, B nodes, the loose ends concatenated."""
+
+    plan: CellPlan
+    candidates: tuple[Operation, ...]
+    inputs: tuple[int, ...]
+    choices: tuple[int, ...]
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, before, last, *, drop=None, given=False):
+        """Maps of the cell; `drop` float32[E, B] multiplies what the edges return."""
+        states = [self._first(before, given), self._second(last, given)]
+        for node in range(len(self.inputs) // EDGES_PER_NODE):
+            edges = range(node * EDGES_PER_NODE, (node + 1) * EDGES_PER_NODE)
+            states.append(sum(self._edge(edge, states, drop, given) for edge in edges))
+        loose = loose_ends(np.array(self.inputs), len(states) - CELL_INPUTS)
+        kept = [self._loose(n, states[n], given) for n in np.flatnonzero(loose)]
+        return jnp.concatenate(kept)
+
+    def _first(self, x, given):
+        if self.plan.halve_first:
+            return self._halve(layers.relu(x), "first", given)
+        return self._fit(x, "first", given)
+
+    def _second(self, x, given):
+        return self._fit(x, "second", given)
+
+    def _fit(self, x, name, given):
+        if x.shape[0] == self.plan.width:
+            return x
+        module = layers.ReluPointwiseNorm(self.plan.width, self.axis_name, name=name)
+        return module(x, given=given)
+
+    def _halve(self, x, name, given):
+        return layers.Halve(self.plan.width, self.axis_name, name=name)(x, given=given)
+
+    def _edge(self, edge, states, drop, given):
+        operation, read = self.candidates[self.choices[edge]], self.inputs[edge]
+        stride = 2 if self.plan.reduction and read < CELL_INPUTS else 1
+        module = Edge(operation, stride, self.axis_name, name=f"edge{edge}")
+        y = module(states[read], given=given)
+        if drop is None or (operation == IDENTITY and stride == 1):
+            return y
+        return y * drop[edge].astype(y.dtype)
+
+    def _loose(self, n, x, given):
+        if self.plan.reduction and n < CELL_INPUTS:
+            return self._halve(x, f"halve{n}", given)
+        return x
+
+
+class Network(nn.Module):
+    """The network of one architecture.
+
+    Attributes:
+      outline: the network around the cells.
+      architecture: D integers.
+      dropout: drop rate before the classifier.
+      auxiliary: whether to train an auxiliary head after the second reduction.
+      dtype: type of the maps and products; parameters and statistics are float32.
+      axis_name: device axis over which batch statistics run, or None for each device's own.
+    """
+
+    outline: Outline
+    architecture: tuple[int, ...]
+    dropout: float = 0.0
+    auxiliary: bool = False
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, *, train=False, keep=None, given=False):
+        """Returns logits float32[B, classes], in training with `auxiliary` a pair of them.
+
+        Args:
+          images: normalised images `[B, H, W, C]`.
+          train: whether dropout (rng "dropout") and the auxiliary head are on.
+          keep: keep probability of drop path in the last cell, or None for none; cell n of L
+            (from 1) keeps `1 - n/L (1 - keep)`. Needs an rng "drop_path".
+          given: normalise with the statistics in "batch_stats" instead of the batch's own, which
+            are written there where the collection is mutable.
+        """
+        outline = self.outline
+        inputs, choices = genes(np.array(self.architecture), outline.nodes)
+        as_tuple = lambda values: tuple(int(v) for v in values)
+        plan = outline.plan()
+        stem = layers.STEMS[outline.stem](outline.channels, self.axis_name, name="stem")
+        before, last = stem(layers.to_maps(images, self.dtype), given=given)
+        auxiliary = None
+        for n, cell in enumerate(plan):
+            kind, drop = int(cell.reduction), None
+            if keep is not None:
+                kept = 1 - (n + 1) / len(plan) * (1 - keep)
+                shape = (inputs.shape[1], images.shape[0])
+                drop = layers.drop_path_factors(self.make_rng("drop_path"), kept, shape)
+            module = Cell(
+                *(cell, outline.candidates, as_tuple(inputs[kind]), as_tuple(choices[kind])),
+                *(self.axis_name,),
+                name=f"cell{n}",
+            )
+            before, last = last, module(before, last, drop=drop, given=given)
+            if self.auxiliary and n == 2 * outline.cells + 1:
+                stride = 3 if outline.stem == "cifar" else 2
+                head = layers.AuxiliaryHead(outline.classes, stride, self.axis_name, name="aux")
+                if train or self.is_initializing():
+                    auxiliary = head(last, given=given)
+        classifier = layers.Classifier(outline.classes, self.dropout, name="classifier")
+        logits = classifier(last, train=train)
+        return (logits, auxiliary) if train and self.auxiliary else logits

@@ -1,0 +1,266 @@
+"""The weight-sharing network of the NAO cell space.
+
+Every (node, edge of the node, operation, input) has its own weights, stacked into one array
+`[N, slots, …]` for each kind and each run of N equal cells, and gathered by slot. An architecture
+is a static tuple (one program for it alone) or a traced int32[D] (one program for all).
+
+Example::
+
+    supernet = Supernet(Outline(channels=20, cells=3, classes=10))
+    variables = supernet.init(key, images, architecture)
+    logits = supernet.apply(variables, images, architecture)
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from bnao_jax.nn import layers
+from bnao_jax.nn.operations import IDENTITY, SKIP
+from bnao_jax.spaces.nao import cells as nao_cells
+from bnao_jax.spaces.nao.space import CELL_INPUTS, EDGES_PER_NODE, Outline, genes
+
+
+def _slot_bases(nodes):
+    """First slot of each edge [E] and the number of slots; slot = base + input."""
+    inputs = np.repeat(np.arange(nodes) + CELL_INPUTS, EDGES_PER_NODE)
+    return np.cumsum(inputs) - inputs, int(inputs.sum())
+
+
+def _slots(inputs, kind, nodes):
+    """Slot of each edge [E] in the stacks of a kind of weights, given the inputs [E] read."""
+    if kind == SKIP:  # only inputs of the cell are halved
+        return CELL_INPUTS * np.arange(nodes * EDGES_PER_NODE) + jnp.minimum(inputs, 1)
+    return _slot_bases(nodes)[0] + inputs
+
+
+class SharedCells(nn.Module):
+    """N equal cells of shared weights; calls `cells.run_cells` along one path."""
+
+    outline: Outline
+    cells: int
+    width: int
+    stride: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, inputs, path, *, drop=None, given=False):
+        """Runs the cells on calibrated inputs; see `cells.run_cells`."""
+        nodes, c = self.outline.nodes, self.width
+        static = isinstance(path.count, int)
+        dtype = inputs[0].dtype
+        read = jnp.asarray(path.inputs)
+        edges = {
+            kind: [
+                jax.tree.map(lambda stack, kind=kind: stack[:, _slots(read, kind, nodes)], unit)
+                for unit in units
+            ]
+            for kind, units in self._edge_stacks().items()
+        }
+        one = (self.cells, nodes + CELL_INPUTS, c, c)
+        weights = {
+            "edges": edges,
+            "combine": self.param("combine", _combine_init, one),
+            "norm": self._norm("norm", ()),
+        }
+        if self.stride == 2:
+            weights["halve"] = self._halve("halve", CELL_INPUTS)
+        kept = self.variable(
+            "batch_stats",
+            "statistics",
+            *(nao_cells.initial_statistics, self.cells, nodes * EDGES_PER_NODE, c),
+        )
+        weights = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: leaf if _is_norm(path) else leaf.astype(dtype), weights
+        )
+        settings = nao_cells.Settings(
+            self.outline.candidates, self.stride, self.axis_name, path if static else None
+        )
+        outputs, statistics = nao_cells.run_cells(
+            *(settings, None if static else path, weights, inputs, drop),
+            kept.value if given else None,
+        )
+        if not given and self.is_mutable_collection("batch_stats"):
+            kept.value = statistics
+        return outputs
+
+    def _edge_stacks(self):
+        """All edge weights: for each kind a list of units of stacks `[N, slots, …]`."""
+        slots = _slot_bases(self.outline.nodes)[1]
+        c, stacks = self.width, {}
+        for op in self.outline.candidates:
+            if op.units:
+                stacks[op.name] = [
+                    {
+                        "linear": {
+                            "depthwise": self._stack(
+                                f"{op.name}_{u}_depthwise",
+                                *(layers.depthwise_init, slots, c, op.kernel, op.kernel),
+                            ),
+                            "pointwise": self._stack(
+                                f"{op.name}_{u}_pointwise",
+                                *(layers.stacked_matrix_init, slots, c, c),
+                            ),
+                        },
+                        "norm": self._norm(f"{op.name}_{u}", (slots,)),
+                    }
+                    for u in range(op.units)
+                ]
+        if self.stride == 2 and IDENTITY in self.outline.candidates:
+            edges = self.outline.nodes * EDGES_PER_NODE
+            stacks[SKIP] = [self._halve(SKIP, CELL_INPUTS * edges)]
+        return stacks
+
+    def _stack(self, name, init, *shape):
+        return self.param(name, init, (self.cells, *shape))
+
+    def _norm(self, name, lead):
+        ones, zeros = nn.initializers.ones, nn.initializers.zeros
+        return {
+            "scale": self._stack(f"{name}_scale", ones, *lead, self.width),
+            "offset": self._stack(f"{name}_offset", zeros, *lead, self.width),
+        }
+
+    def _halve(self, name, copies):
+        shape = (copies, self.width // 2, self.width)
+        init = layers.stacked_matrix_init
+        linear = {side: self._stack(f"{name}_{side}", init, *shape) for side in ("first", "second")}
+        return {"linear": linear, "norm": self._norm(name, (copies,))}
+
+
+def _is_norm(path):
+    return any(getattr(key, "key", None) == "norm" for key in path)
+
+
+def _combine_init(key, shape, dtype=jnp.float32):
+    """He-normal; the blocks `[N, S, out, in]` of one convolution over all S states."""
+    return layers.fan_in((-3, -1), -2, (0,))(key, shape, dtype)
+
+
+class Supernet(nn.Module):
+    """The supernet.
+
+    Attributes:
+      outline: the network around the cells.
+      dtype: type of the maps and products; parameters and statistics are float32.
+      axis_name: device axis over which batch statistics run, or None for each device's own.
+    """
+
+    outline: Outline
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, architecture, *, keep=None, given=False):
+        """Returns logits float32[B, classes].
+
+        Args:
+          images: normalised images `[B, H, W, C]`.
+          architecture: a tuple of D integers, or int32[D], possibly traced.
+          keep: keep probability of drop path in the last cell, or None for none; cell n of L
+            (from 1) keeps `1 - n/L (1 - keep)`. Needs an rng "drop_path".
+          given: normalise with the statistics in "batch_stats" instead of the batch's own, which
+            are written there where the collection is mutable.
+        """
+        outline = self.outline
+        paths = _paths(architecture, outline.nodes)
+        plan = outline.plan()
+        drops = self._drops(paths, keep, images.shape[0])
+        stem = layers.STEMS[outline.stem](outline.channels, self.axis_name, name="stem")
+        before, last = stem(layers.to_maps(images, self.dtype), given=given)
+        at = 0
+        while at < len(plan):
+            cell = plan[at]
+            count = 1 if cell.reduction else outline.cells
+            inputs = self._calibrate(before, last, cell, at, count, given)
+            cells = SharedCells(
+                *(outline, count, cell.width, 2 if cell.reduction else 1, self.axis_name),
+                name=f"cells{at}",
+            )
+            drop = None if drops is None else drops[at : at + count]
+            follower, out = cells(inputs, paths[cell.reduction], drop=drop, given=given)
+            before, last = last if count == 1 else follower, out
+            at += count
+        return layers.Classifier(outline.classes, name="classifier")(last)
+
+    def _calibrate(self, before, last, cell, at, count, given):
+        """Brings the inputs of the first cells of a run to its width and resolution."""
+
+        def fit(x, name, halve=False):
+            if halve:
+                module = layers.Halve(cell.width, self.axis_name, name=name)
+                return module(layers.relu(x), given=given)
+            if x.shape[0] == cell.width:
+                return x
+            module = layers.ReluPointwiseNorm(cell.width, self.axis_name, name=name)
+            return module(x, given=given)
+
+        first = fit(before, f"cell{at}_first", cell.halve_first)
+        second = fit(last, f"cell{at}_second")
+        third = None
+        if count > 1 and last.shape[0] != cell.width:
+            third = fit(last, f"cell{at + 1}_first")
+        return first, second, third
+
+    def _drops(self, paths, keep, batch):
+        """Drop-path factors `[cell, E, batch]`; an identity of stride 1 is never dropped."""
+        if keep is None:
+            return None
+        plan, candidates = self.outline.plan(), self.outline.candidates
+        share = (np.arange(len(plan)) + 1) / len(plan)
+        shape = (len(plan), len(paths[0].inputs), batch)
+        kept = (1 - share * (1 - keep))[:, None, None]
+        factors = layers.drop_path_factors(self.make_rng("drop_path"), kept, shape)
+        identity = candidates.index(IDENTITY) if IDENTITY in candidates else -1
+        spared = [jnp.asarray(path.operations) == identity for path in paths]
+        spared[1] &= jnp.asarray(paths[1].inputs) >= CELL_INPUTS
+        spared = jnp.stack([spared[cell.reduction] for cell in plan])
+        return jnp.where(spared[:, :, None], 1.0, factors)
+
+
+def _paths(architecture, nodes):
+    """The paths of the normal and the reduction cell."""
+    if isinstance(architecture, tuple):
+        inputs, choices = genes(np.array(architecture), nodes)
+        return [nao_cells.static_path(i, c) for i, c in zip(inputs, choices, strict=True)]
+    inputs, choices = genes(jnp.asarray(architecture), nodes)
+    return [nao_cells.traced_path(i, c) for i, c in zip(inputs, choices, strict=True)]
+
+
+def on_path(outline: Outline, params, architecture):
+    """Which weights the architecture uses: a tree like `params` of bool, `[N, slots, 1…]` or 1s.
+
+    `architecture` int32[D] may be traced. Everything outside the cells is always used.
+    """
+    space_paths = _paths(jnp.asarray(architecture), outline.nodes)
+    plan = outline.plan()
+    numbers = {op.name: n for n, op in enumerate(outline.candidates)}
+
+    def used(tree_path, leaf):
+        module, name = tree_path[0].key, tree_path[-1].key
+        if not module.startswith("cells"):
+            return jnp.ones((1,) * leaf.ndim, bool)
+        path = space_paths[plan[int(module.removeprefix("cells"))].reduction]
+        slots = _slots_used(path, name, numbers, leaf.shape[1], outline.nodes)
+        return slots.reshape(1, -1, *(1,) * (leaf.ndim - 2))
+
+    return jax.tree_util.tree_map_with_path(used, params)
+
+
+def _slots_used(path, name, numbers, slots, nodes):
+    """bool[slots], or bool[1] for weights every path uses."""
+    if name == "combine":
+        return path.loose
+    if name.startswith("halve"):
+        return path.loose[:CELL_INPUTS]
+    edge_ops = [op for op in numbers if name.startswith(op)]
+    if name.startswith(SKIP):
+        taken = (path.operations == numbers[IDENTITY.name]) & (path.inputs < CELL_INPUTS)
+        at = _slots(path.inputs, SKIP, nodes)
+    elif edge_ops:
+        taken = path.operations == numbers[edge_ops[0]]
+        at = _slots(path.inputs, edge_ops[0], nodes)
+    else:
+        return jnp.ones(1, bool)
+    return jnp.zeros(slots, bool).at[at].max(taken)
