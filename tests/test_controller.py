@@ -23,13 +23,14 @@ from bnao_jax.controller import (
     predict,
     reconstruct,
 )
+from bnao_jax.controller.ascent import _ascend
 from bnao_jax.controller.fitting import _fit, shuffle
 from bnao_jax.controller.lstm import cell, lstm
 from bnao_jax.controller.model import normalize
 
 # The settings and sizes of the package's example, so that all tests share its programs.
 TOY = Controller(allowed=((1, 4), (5, 3)) * 6, vocabulary=8, hidden=32)
-N, D = 512, 12
+N, D = 1024, 12
 quick_fit = functools.partial(fit, batch_size=32, learning_rate=3e-3)
 # Ranges that overlap, skip tokens, leave one choice, or reach the last token; MLP predictor.
 ODD = Controller(
@@ -49,8 +50,16 @@ def sample(controller, seed, size):
     return np.random.default_rng(seed).integers(first, first + options, shape, dtype=np.int32)
 
 
+def normal(*shapes):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
 def landscape(seed):
-    values = np.random.default_rng([seed, 1]).normal(size=(D, TOY.vocabulary))
+    """A score: the tokens of a position are worth -1 .. 1, evenly spaced, in random order."""
+    rng, values = np.random.default_rng([seed, 1]), np.zeros((D, TOY.vocabulary))
+    for row, (first, options) in zip(values, TOY.allowed, strict=True):
+        row[first : first + options] = rng.permutation(np.linspace(-1, 1, options))
     return lambda tokens: values[np.arange(D), tokens].sum(axis=1)
 
 
@@ -59,22 +68,30 @@ def unit(scores):
 
 
 def problem(seed, size=N):
-    score, tokens = landscape(seed), sample(TOY, seed, size)
+    """(score, tokens, targets); the best tenth of a random sample is left out, to leave room."""
+    score, tokens = landscape(seed), sample(TOY, seed, size * 10 // 9)
+    kept = np.argsort(score(tokens), kind="stable")[:size]
+    tokens = tokens[np.sort(kept)]
     return score, tokens, unit(score(tokens))
 
 
 @functools.cache
 def fitted(seed):
     _, tokens, targets = problem(seed)
-    return quick_fit(TOY, jax.random.key(seed), tokens, targets, epochs=40)
+    return quick_fit(TOY, jax.random.key(seed), tokens, targets, epochs=30)
 
 
 def equal(a, b):
     return jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), a, b))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2))
 def apply(controller, params, method, *args):
     return NAO(controller).apply({"params": params}, *args, method=method)
+
+
+def teacher_forcing(model, outputs, tokens):
+    return model.decoder(outputs, tokens.T)
 
 
 def pairwise_accuracy(predicted, true):
@@ -127,22 +144,18 @@ def test_wrong_shapes_are_refused():
 
 
 def test_lstm_is_the_one_of_flax():
-    x = jax.random.normal(jax.random.key(0), (5, 3, 4))  # [T, B, inputs]
-    hidden, memory = jax.random.normal(jax.random.key(1), (2, 3, 6))
-    reference = nn.OptimizedLSTMCell(6)
-    variables = reference.init(jax.random.key(2), (memory, hidden), x[0])
-    weights = variables["params"]
-    kernels = [
+    x, hidden, memory = normal((5, 3, 4), (3, 6), (3, 6))  # [T, B, inputs], [B, H] twice
+    reference = nn.RNN(nn.OptimizedLSTMCell(6), time_major=True)
+    start = memory, hidden
+    variables = reference.init(jax.random.key(2), x, initial_carry=start)
+    weights = variables["params"]["cell"]
+    of_inputs, of_hidden = (
         jnp.concatenate([weights[side + gate]["kernel"] for gate in "ifgo"], axis=1)
         for side in "ih"
-    ]
-    carry, expected = (memory, hidden), []
-    for step in x:
-        carry, output = reference.apply(variables, carry, step)
-        expected.append(output)
-    np.testing.assert_allclose(
-        lstm(x @ kernels[0], kernels[1], hidden, memory), expected, atol=1e-6
     )
+    expected = reference.apply(variables, x, initial_carry=start)
+    ours = lstm(x @ of_inputs, of_hidden, hidden, memory)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 
 def test_lstm_gradient_is_that_of_autodiff():
@@ -153,10 +166,9 @@ def test_lstm_gradient_is_that_of_autodiff():
 
         return jax.lax.scan(step, (hidden, memory), inputs)[1]
 
-    shapes = (4, 3, 20), (5, 20), (3, 5), (3, 5), (4, 3, 5)
-    *args, out = [jax.random.normal(jax.random.key(i), s) for i, s in enumerate(shapes)]
+    *args, out = normal((4, 3, 20), (5, 20), (3, 5), (3, 5), (4, 3, 5))
     ours, theirs = (
-        jax.grad(lambda *args, f=f: jnp.vdot(f(*args), out), (0, 1, 2, 3))(*args)
+        jax.jit(jax.grad(lambda *args, f=f: jnp.vdot(f(*args), out), (0, 1, 2, 3)))(*args)
         for f in (lstm, plain)
     )
     for a, b in zip(ours, theirs, strict=True):
@@ -171,8 +183,8 @@ def test_random_parameters_never_emit_an_invalid_token(controller):
         params = jax.tree.map(lambda x: 10.0 * x, params)  # far from uniform
         tokens = sample(controller, seed, N)
         outputs = reconstruct(controller, params, tokens), ascend(controller, params, tokens, 3.0)
-        for out in outputs:
-            assert out.shape == tokens.shape and out.dtype == jnp.int32
+        for out in map(np.asarray, outputs):
+            assert out.shape == tokens.shape and out.dtype == np.int32
             assert ((first <= out) & (out < first + options)).all()
 
 
@@ -180,7 +192,7 @@ def test_greedy_tokens_are_the_most_probable_under_teacher_forcing():
     params, tokens = init(ODD, jax.random.key(0)), sample(ODD, 0, 50)
     outputs = apply(ODD, params, "encode", tokens)
     decoded = apply(ODD, params, "decode", outputs)
-    log_p = apply(ODD, params, lambda model: model.decoder(outputs, decoded.T))
+    log_p = apply(ODD, params, teacher_forcing, outputs, decoded)
     np.testing.assert_array_equal(log_p.argmax(axis=-1), decoded)
     np.testing.assert_allclose(jnp.exp(log_p).sum(axis=-1), 1, rtol=1e-5)
     assert (jnp.exp(log_p)[:, ~ODD.mask] == 0).all()
@@ -232,27 +244,15 @@ def test_padding_of_any_content_does_not_change_the_fit():
 def test_other_sizes_rates_and_steps_share_one_program():
     params, _ = fitted(0)
     _, tokens, targets = problem(1)
+    run = functools.partial(quick_fit, TOY, jax.random.key(1), tokens, targets)
     ascend(TOY, params, tokens[:50], 1)
-    ascend_programs, fit_programs = (
-        bnao_jax.controller.ascent._ascend._cache_size(),
-        _fit._cache_size(),
-    )
-    quick_fit(TOY, jax.random.key(1), tokens, targets, epochs=1, count=100)
-    quick_fit(TOY, jax.random.key(1), tokens, targets, epochs=np.int64(2), count=300, clip=1)
-    fit(
-        TOY,
-        jax.random.key(1),
-        tokens,
-        targets,
-        epochs=0,
-        batch_size=32,
-        trade_off=1,
-        weight_decay=1,
-    )
+    programs = _fit._cache_size(), _ascend._cache_size()
+    run(epochs=1, count=100)
+    run(epochs=np.int64(2), count=300, clip=1)
+    run(epochs=0, trade_off=1, weight_decay=1, learning_rate=jnp.float32(0.1))
     for step_size in 2, 2.5, np.float64(3), jnp.float32(4):
         ascend(TOY, params, tokens[:50], step_size)
-    assert _fit._cache_size() == fit_programs
-    assert bnao_jax.controller.ascent._ascend._cache_size() == ascend_programs
+    assert (_fit._cache_size(), _ascend._cache_size()) == programs
 
 
 def test_the_same_key_gives_the_same_fit_and_another_key_another():
@@ -289,25 +289,29 @@ def test_weight_decay_shrinks_the_parameters():
     assert size[1] < 0.9 * size[0]
 
 
-# Search. Eight landscapes and pools, one key each; every one of them must obey.
+# Search. Six landscapes and pools, one key each; every one of them must obey. The bounds leave
+# room: twelve trial seeds ranked 0.77 to 0.92 of the pairs and rose by 3.3 to 5.7 above the seeds.
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_fitted_controller_ranks_climbs_and_beats_its_seeds(seed):
     score, tokens, _ = problem(seed)
     params, _ = fitted(seed)
 
     unseen = sample(TOY, 1000 + seed, N)
     accuracy = pairwise_accuracy(np.asarray(predict(TOY, params, unseen)), score(unseen))
-    assert accuracy > 0.62  # chance is 0.5 with a standard error of about 0.02
+    assert accuracy > 0.68
 
     best = tokens[np.argsort(-score(tokens))[:50]]
     outputs = apply(TOY, params, "encode", best)
     climbed = apply(TOY, params, "uphill", outputs, 0.1)
-    assert (apply(TOY, params, "predict", climbed) >= apply(TOY, params, "predict", outputs)).all()
+    before, after = (apply(TOY, params, "predict", x) for x in (outputs, climbed))
+    assert (after >= before).all() and after.mean() > before.mean()
 
     found = np.concatenate([ascend(TOY, params, best, step) for step in range(1, 11)])
-    assert score(found).max() > score(tokens).max()
+    assert score(found).max() > score(tokens).max() + 2  # one exchanged token adds 2 at most
+    downhill = np.concatenate([ascend(TOY, params, best, -step) for step in range(1, 11)])
+    assert score(downhill).mean() < score(best).mean()
 
 
 def test_example_of_the_package_runs():

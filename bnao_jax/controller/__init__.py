@@ -17,11 +17,12 @@ tokens 1..4 and 5..7 in turn, and the score of a sequence is a sum of one value 
 >>> values = rng.normal(size=(12, 8))
 >>> def score(tokens):
 ...     return values[np.arange(12), tokens].sum(axis=1)
->>> seeds = rng.integers(first, first + options, size=(512, 12))
+>>> seeds = rng.integers(first, first + options, size=(1137, 12))
+>>> seeds = seeds[np.argsort(score(seeds))[:1024]]  # the best tenth left out
 >>> scores = score(seeds)
 >>> targets = (scores - scores.min()) / np.ptp(scores)
 >>> params, losses = fit(
-...     controller, jax.random.key(0), seeds, targets, epochs=40, batch_size=32, learning_rate=3e-3
+...     controller, jax.random.key(0), seeds, targets, epochs=30, batch_size=32, learning_rate=3e-3
 ... )
 >>> best = seeds[np.argsort(-scores)[:50]]
 >>> found = np.concatenate([ascend(controller, params, best, step) for step in range(1, 11)])

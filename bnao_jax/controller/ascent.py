@@ -13,7 +13,7 @@ def ascend(controller: Controller, params, tokens, step_size):
     """Sequences int32[K, D] decoded from tokens [K, D] moved one step up the predicted score.
 
     Every encoder output moves by `step_size` times the gradient of the predicted score with
-    respect to it and is normalised again (NAO, eq. 2 of arXiv 1808.07233); the embedding follows
+    respect to it and is normalised again (NAO, arXiv 1808.07233); the embedding follows
     from the moved outputs, and the decoder emits greedily, allowed tokens only. Many rows may come
     back unchanged or equal to each other: the caller keeps the unseen and enlarges the step (1, 2,
     .. 50 in Balanced NAO). `step_size` is traced: one program serves them all.

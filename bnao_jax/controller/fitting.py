@@ -27,9 +27,9 @@ def fit(
 ):
     """(params, losses) of a controller trained from scratch on tokens [N, D] with targets [N].
 
-    Minimises trade_off * MSE + (1 - trade_off) * NLL (NAO, eq. 1 of arXiv 1808.07233), NLL per
+    Minimises trade_off * MSE + (1 - trade_off) * NLL (NAO, arXiv 1808.07233), NLL per
     token, by Adam with decoupled weight decay, gradients clipped to a global norm. `losses` holds
-    the mean "mse" and "nll" over the last epoch, float32[]; NaN if there was no step.
+    the mean "mse" and "nll" over the last epoch, float32[]; NaN if epochs is 0.
 
     Every epoch visits the rows in a new order; the last minibatch is averaged over the rows it
     has. The order of epoch e follows from (key, e, row) alone. NLL is that of the masked softmax
@@ -67,9 +67,9 @@ def _fit(
     learning_rate,
     trade_off,
     clip,
-    decay,
+    weight_decay,
 ):
-    adam = optax.adamw(learning_rate, weight_decay=decay)
+    adam = optax.adamw(learning_rate, weight_decay=weight_decay)
     optimizer = optax.flatten(optax.chain(optax.clip_by_global_norm(clip), adam))
     params_key, order_key = jax.random.split(key)
     params = init(controller, params_key)

@@ -34,7 +34,7 @@ def _forward(inputs, kernel, hidden, memory):
 
 
 def _backward(residuals, d_hiddens):
-    """The kernel's gradient is one product over all steps, where autodiff would add up T small ones."""
+    """The kernel's gradient as one product over all steps; autodiff would add up T small ones."""
     kernel, hidden, memory, hiddens, memories, gates = residuals
     hiddens_before = jnp.concatenate([hidden[None], hiddens[:-1]])
     memories_before = jnp.concatenate([memory[None], memories[:-1]])

@@ -16,7 +16,7 @@ from jax import lax
 from bnao_jax.controller.lstm import TokenLSTM
 from bnao_jax.controller.settings import START, Controller
 
-FORBIDDEN = -1e9  # logit of a token that a position may not emit; finite, so that 0 * NLL is 0
+FORBIDDEN = -1e9  # logit of a token that a position may not emit; finite: 0 * log p is 0
 
 
 def normalize(x):
@@ -99,8 +99,8 @@ class Decoder(nn.Module):
         return lax.scan(step, (token, start, start), jnp.swapaxes(self.mask, 0, 1))[1]
 
     def read(self, outputs):
-        """Keys and values [B, S, H]: the encoder outputs through the query's projection, and through
-        the half of the linear layer that meets the context. As in the paper, in a cheaper order."""
+        """Keys and values [B, S, H]: the S encoder outputs pass the query's projection and the
+        context's half of the linear layer, which is the same as D queries and contexts passing."""
         outputs = jnp.swapaxes(outputs, 0, 1)
         return outputs @ self.query.T, outputs @ self.mix[0]
 

@@ -35,8 +35,8 @@ class Controller:
         for position, (first, count) in enumerate(self.allowed):
             if first <= START or count < 1 or first + count > self.vocabulary:
                 raise ValueError(
-                    f"position {position} may emit {count} tokens from {first} on; it needs at least "
-                    f"one, all within 1..{self.vocabulary - 1} (token {START} is the start token)"
+                    f"position {position} may emit {count} tokens from {first} on; it needs at "
+                    f"least one, all within 1..{self.vocabulary - 1} ({START} is the start token)"
                 )
         sizes = (self.tokens_per_step, self.encoder_embedding, self.decoder_embedding, self.hidden)
         if min(sizes + self.predictor_hidden) < 1:

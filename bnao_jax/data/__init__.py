@@ -1,6 +1,6 @@
 """Labelled images in memory, their loaders, and what a compiled training step does with them."""
 
-from bnao_jax.data.augmentation import augment, normalise
+from bnao_jax.data.augmentation import augment, example_keys, normalise
 from bnao_jax.data.batches import batch_at, batch_indices, epoch_permutation, steps_per_epoch
 from bnao_jax.data.images import DataError, ImageData, Images, split
 from bnao_jax.data.loading import load
@@ -13,6 +13,7 @@ __all__ = [
     "batch_at",
     "batch_indices",
     "epoch_permutation",
+    "example_keys",
     "load",
     "normalise",
     "split",

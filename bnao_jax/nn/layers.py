@@ -5,33 +5,15 @@ A norm's statistics live in the collection "batch_stats": those of the present b
 mutable, and what a call with `given=True` reads. Averaging them over batches is the caller's.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
 from bnao_jax.nn import normalization, shifts
-
-fan_in = lambda in_axis, out_axis, batch_axis=(): nn.initializers.variance_scaling(
-    2.0, "fan_in", "normal", in_axis=in_axis, out_axis=out_axis, batch_axis=batch_axis
-)
-matrix_init = fan_in(-1, -2)
-
-
-def kernel_init(key, shape, dtype=jnp.float32):
-    """He-normal for `[..., out, in, K, K]`; the leading axes are copies."""
-    batch = tuple(range(len(shape) - 4))
-    return fan_in((-3, -2, -1), -4, batch)(key, shape, dtype)
-
-
-def depthwise_init(key, shape, dtype=jnp.float32):
-    """He-normal for depthwise kernels `[..., C, K, K]`, whose fan-in is K*K."""
-    return fan_in((-2, -1), (), tuple(range(len(shape) - 2)))(key, shape, dtype)
-
-
-def stacked_matrix_init(key, shape, dtype=jnp.float32):
-    """He-normal for `[..., out, in]`; the leading axes are copies."""
-    return fan_in(-1, -2, tuple(range(len(shape) - 2)))(key, shape, dtype)
+from bnao_jax.nn.initialization import parameter
 
 
 def pointwise(x, matrix):
@@ -76,10 +58,35 @@ def relu(x):
     return jnp.maximum(x, 0)
 
 
-def drop_path_factors(key, keep, shape):
-    """0 with probability 1 - keep, else 1 / keep; `keep` broadcasts against `shape`."""
-    keep = jnp.asarray(keep, jnp.float32)
-    return jax.random.bernoulli(key, keep, shape) / keep
+class DropPath(NamedTuple):
+    """Drop path of one step.
+
+    Attributes:
+      keep: keep probability in the last cell; cell n of L (from 1) keeps `1 - n/L (1 - keep)`.
+      keys: a random key for each image `[B]`.
+    """
+
+    keep: jax.Array
+    keys: jax.Array
+
+    def factors(self, cells, edges):
+        """0 where an edge is dropped, else 1 / (its keep probability): float32[L, E, B]."""
+        share = (jnp.arange(cells) + 1) / cells
+        keep = (1 - share * (1 - self.keep))[:, None]
+        draw = lambda key: jax.random.bernoulli(key, keep, (cells, edges)) / keep
+        return jax.vmap(draw, out_axes=-1)(self.keys)
+
+
+def known_statistics(module, given):
+    """The statistics kept for `module` in "batch_stats" if `given`, else None."""
+    return module.get_variable("batch_stats", "statistics") if given else None
+
+
+def record_statistics(module, given, used):
+    """Keeps the batch statistics a module used, where "batch_stats" is mutable."""
+    recording = module.is_mutable_collection("batch_stats") and not module.is_initializing()
+    if recording and not given:
+        module.put_variable("batch_stats", "statistics", used)
 
 
 class Norm(nn.Module):
@@ -90,12 +97,11 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x, *, given=False):
         width = x.shape[0]
-        scale = self.param("scale", nn.initializers.ones, (width,))
-        offset = self.param("offset", nn.initializers.zeros, (width,))
-        kept = self.variable("batch_stats", "statistics", initial_statistics, (width,))
-        y, statistics = norm(x, scale, offset, kept.value if given else None, self.axis_name)
-        if not given and self.is_mutable_collection("batch_stats"):
-            kept.value = statistics
+        scale = parameter(self, "scale", width)
+        offset = parameter(self, "offset", width)
+        known = known_statistics(self, given)
+        y, used = norm(x, scale, offset, known, self.axis_name)
+        record_statistics(self, given, used)
         return y
 
 
@@ -116,8 +122,8 @@ class ConvNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, given=False):
-        shape = (self.width, x.shape[0], self.kernel, self.kernel)
-        kernel = self.param("kernel", kernel_init, shape)
+        side = self.kernel
+        kernel = parameter(self, "kernel", self.width, x.shape[0], side, side)
         y = convolve(x, kernel, stride=self.stride, padding=self.padding)
         return Norm(self.axis_name, name="norm")(y, given=given)
 
@@ -130,7 +136,7 @@ class ReluPointwiseNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, given=False):
-        matrix = self.param("matrix", matrix_init, (self.width, x.shape[0]))
+        matrix = parameter(self, "matrix", self.width, x.shape[0])
         return Norm(self.axis_name, name="norm")(pointwise(relu(x), matrix), given=given)
 
 
@@ -143,7 +149,7 @@ class Halve(nn.Module):
     @nn.compact
     def __call__(self, x, *, given=False):
         shape = (self.width // 2, x.shape[0])
-        first, second = (self.param(name, matrix_init, shape) for name in ("first", "second"))
+        first, second = (parameter(self, name, *shape) for name in ("first", "second"))
         return Norm(self.axis_name, name="norm")(halve(x, first, second), given=given)
 
 
@@ -189,8 +195,8 @@ class Classifier(nn.Module):
     def __call__(self, x, *, train=False):
         pooled = jnp.mean(x, (1, 2), dtype=jnp.float32).T
         pooled = nn.Dropout(self.dropout, deterministic=not train)(pooled)
-        matrix = self.param("matrix", matrix_init, (self.classes, pooled.shape[-1]))
-        return pooled @ matrix.T + self.param("offset", nn.initializers.zeros, (self.classes,))
+        matrix = parameter(self, "matrix", self.classes, pooled.shape[-1])
+        return pooled @ matrix.T + parameter(self, "offset", self.classes)
 
 
 class AuxiliaryHead(nn.Module):
@@ -212,8 +218,8 @@ class AuxiliaryHead(nn.Module):
             conv = ConvNorm(width, kernel, 1, 0, self.axis_name, name=f"conv{kernel}x{kernel}")
             x = relu(conv(x, given=given))
         pooled = x.reshape(-1, x.shape[-1]).T.astype(jnp.float32)
-        matrix = self.param("matrix", matrix_init, (self.classes, pooled.shape[-1]))
-        return pooled @ matrix.T + self.param("offset", nn.initializers.zeros, (self.classes,))
+        matrix = parameter(self, "matrix", self.classes, pooled.shape[-1])
+        return pooled @ matrix.T + parameter(self, "offset", self.classes)
 
 
 def to_maps(images, dtype):

@@ -12,6 +12,7 @@ import numpy as np
 from flax import linen as nn
 
 from bnao_jax.nn import layers, operations
+from bnao_jax.nn.initialization import parameter
 from bnao_jax.nn.operations import IDENTITY, SKIP, Operation
 from bnao_jax.spaces.nao.space import (
     CELL_INPUTS,
@@ -37,30 +38,25 @@ class Edge(nn.Module):
             return operations.forward(self.operation, self.stride, x, {})[0]
         units = 1 if name == SKIP else self.operation.units
         weights = {name: [self._unit(n, name, x.shape[0], x.dtype) for n in range(units)]}
-        kept = self.variable(
-            "batch_stats", "statistics", layers.initial_statistics, (units, x.shape[0])
-        )
-        known = kept.value if given else None
+        known = layers.known_statistics(self, given)
         y, _, used = operations.forward(
             *(self.operation, self.stride, x, weights), given=known, axis_name=self.axis_name
         )
-        if not given and self.is_mutable_collection("batch_stats"):
-            kept.value = jnp.stack(used)
+        layers.record_statistics(self, given, jnp.stack(used))
         return y
 
     def _unit(self, n, name, c, dtype):
         k = self.operation.kernel
         if name == SKIP:
-            shapes = {side: (layers.matrix_init, (c // 2, c)) for side in ("first", "second")}
+            shapes = {"first": (c // 2, c), "second": (c // 2, c)}
         else:
-            shapes = {
-                "depthwise": (layers.depthwise_init, (c, k, k)),
-                "pointwise": (layers.matrix_init, (c, c)),
-            }
-        linear = {key: self.param(f"{key}{n}", *made).astype(dtype) for key, made in shapes.items()}
-        scale = self.param(f"scale{n}", nn.initializers.ones, (c,))
-        offset = self.param(f"offset{n}", nn.initializers.zeros, (c,))
-        return {"linear": linear, "norm": {"scale": scale, "offset": offset}}
+            shapes = {"depthwise": (c, k, k), "pointwise": (c, c)}
+        linear = {
+            key: parameter(self, f"unit{n}_{key}", *shape).astype(dtype)
+            for key, shape in shapes.items()
+        }
+        norm = {key: parameter(self, f"unit{n}_{key}", c) for key in ("scale", "offset")}
+        return {"linear": linear, "norm": norm}
 
 
 class Cell(nn.Module):
@@ -135,14 +131,13 @@ class Network(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images, *, train=False, keep=None, given=False):
+    def __call__(self, images, *, train=False, drop_path=None, given=False):
         """Returns logits float32[B, classes], in training with `auxiliary` a pair of them.
 
         Args:
           images: normalised images `[B, H, W, C]`.
           train: whether dropout (rng "dropout") and the auxiliary head are on.
-          keep: keep probability of drop path in the last cell, or None for none; cell n of L
-            (from 1) keeps `1 - n/L (1 - keep)`. Needs an rng "drop_path".
+          drop_path: a `layers.DropPath`, or None for none.
           given: normalise with the statistics in "batch_stats" instead of the batch's own, which
             are written there where the collection is mutable.
         """
@@ -153,12 +148,9 @@ class Network(nn.Module):
         stem = layers.STEMS[outline.stem](outline.channels, self.axis_name, name="stem")
         before, last = stem(layers.to_maps(images, self.dtype), given=given)
         auxiliary = None
+        drops = None if drop_path is None else drop_path.factors(len(plan), inputs.shape[1])
         for n, cell in enumerate(plan):
-            kind, drop = int(cell.reduction), None
-            if keep is not None:
-                kept = 1 - (n + 1) / len(plan) * (1 - keep)
-                shape = (inputs.shape[1], images.shape[0])
-                drop = layers.drop_path_factors(self.make_rng("drop_path"), kept, shape)
+            kind, drop = int(cell.reduction), None if drops is None else drops[n]
             module = Cell(
                 *(cell, outline.candidates, as_tuple(inputs[kind]), as_tuple(choices[kind])),
                 *(self.axis_name,),

@@ -17,6 +17,7 @@ import numpy as np
 from flax import linen as nn
 
 from bnao_jax.nn import layers
+from bnao_jax.nn.initialization import parameter
 from bnao_jax.nn.operations import IDENTITY, SKIP
 from bnao_jax.spaces.nao import cells as nao_cells
 from bnao_jax.spaces.nao.space import CELL_INPUTS, EDGES_PER_NODE, Outline, genes
@@ -58,19 +59,13 @@ class SharedCells(nn.Module):
             ]
             for kind, units in self._edge_stacks().items()
         }
-        one = (self.cells, nodes + CELL_INPUTS, c, c)
         weights = {
             "edges": edges,
-            "combine": self.param("combine", _combine_init, one),
+            "combine": self._stack("combine", nodes + CELL_INPUTS, c, c),
             "norm": self._norm("norm", ()),
         }
         if self.stride == 2:
             weights["halve"] = self._halve("halve", CELL_INPUTS)
-        kept = self.variable(
-            "batch_stats",
-            "statistics",
-            *(nao_cells.initial_statistics, self.cells, nodes * EDGES_PER_NODE, c),
-        )
         weights = jax.tree_util.tree_map_with_path(
             lambda path, leaf: leaf if _is_norm(path) else leaf.astype(dtype), weights
         )
@@ -79,10 +74,9 @@ class SharedCells(nn.Module):
         )
         outputs, statistics = nao_cells.run_cells(
             *(settings, None if static else path, weights, inputs, drop),
-            kept.value if given else None,
+            layers.known_statistics(self, given),
         )
-        if not given and self.is_mutable_collection("batch_stats"):
-            kept.value = statistics
+        layers.record_statistics(self, given, statistics)
         return outputs
 
     def _edge_stacks(self):
@@ -95,13 +89,9 @@ class SharedCells(nn.Module):
                     {
                         "linear": {
                             "depthwise": self._stack(
-                                f"{op.name}_{u}_depthwise",
-                                *(layers.depthwise_init, slots, c, op.kernel, op.kernel),
+                                f"{op.name}_{u}_depthwise", slots, c, op.kernel, op.kernel
                             ),
-                            "pointwise": self._stack(
-                                f"{op.name}_{u}_pointwise",
-                                *(layers.stacked_matrix_init, slots, c, c),
-                            ),
+                            "pointwise": self._stack(f"{op.name}_{u}_pointwise", slots, c, c),
                         },
                         "norm": self._norm(f"{op.name}_{u}", (slots,)),
                     }
@@ -112,30 +102,22 @@ class SharedCells(nn.Module):
             stacks[SKIP] = [self._halve(SKIP, CELL_INPUTS * edges)]
         return stacks
 
-    def _stack(self, name, init, *shape):
-        return self.param(name, init, (self.cells, *shape))
+    def _stack(self, name, *shape):
+        return parameter(self, name, self.cells, *shape)
 
     def _norm(self, name, lead):
-        ones, zeros = nn.initializers.ones, nn.initializers.zeros
-        return {
-            "scale": self._stack(f"{name}_scale", ones, *lead, self.width),
-            "offset": self._stack(f"{name}_offset", zeros, *lead, self.width),
-        }
+        return {key: self._stack(f"{name}_{key}", *lead, self.width) for key in ("scale", "offset")}
 
     def _halve(self, name, copies):
-        shape = (copies, self.width // 2, self.width)
-        init = layers.stacked_matrix_init
-        linear = {side: self._stack(f"{name}_{side}", init, *shape) for side in ("first", "second")}
+        linear = {
+            side: self._stack(f"{name}_{side}", copies, self.width // 2, self.width)
+            for side in ("first", "second")
+        }
         return {"linear": linear, "norm": self._norm(name, (copies,))}
 
 
 def _is_norm(path):
     return any(getattr(key, "key", None) == "norm" for key in path)
-
-
-def _combine_init(key, shape, dtype=jnp.float32):
-    """He-normal; the blocks `[N, S, out, in]` of one convolution over all S states."""
-    return layers.fan_in((-3, -1), -2, (0,))(key, shape, dtype)
 
 
 class Supernet(nn.Module):
@@ -152,21 +134,20 @@ class Supernet(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images, architecture, *, keep=None, given=False):
+    def __call__(self, images, architecture, *, drop_path=None, given=False):
         """Returns logits float32[B, classes].
 
         Args:
           images: normalised images `[B, H, W, C]`.
           architecture: a tuple of D integers, or int32[D], possibly traced.
-          keep: keep probability of drop path in the last cell, or None for none; cell n of L
-            (from 1) keeps `1 - n/L (1 - keep)`. Needs an rng "drop_path".
+          drop_path: a `layers.DropPath`, or None for none.
           given: normalise with the statistics in "batch_stats" instead of the batch's own, which
             are written there where the collection is mutable.
         """
         outline = self.outline
         paths = _paths(architecture, outline.nodes)
         plan = outline.plan()
-        drops = self._drops(paths, keep, images.shape[0])
+        drops = self._drops(paths, drop_path)
         stem = layers.STEMS[outline.stem](outline.channels, self.axis_name, name="stem")
         before, last = stem(layers.to_maps(images, self.dtype), given=given)
         at = 0
@@ -203,15 +184,12 @@ class Supernet(nn.Module):
             third = fit(last, f"cell{at + 1}_first")
         return first, second, third
 
-    def _drops(self, paths, keep, batch):
+    def _drops(self, paths, drop_path):
         """Drop-path factors `[cell, E, batch]`; an identity of stride 1 is never dropped."""
-        if keep is None:
+        if drop_path is None:
             return None
         plan, candidates = self.outline.plan(), self.outline.candidates
-        share = (np.arange(len(plan)) + 1) / len(plan)
-        shape = (len(plan), len(paths[0].inputs), batch)
-        kept = (1 - share * (1 - keep))[:, None, None]
-        factors = layers.drop_path_factors(self.make_rng("drop_path"), kept, shape)
+        factors = drop_path.factors(len(plan), len(paths[0].inputs))
         identity = candidates.index(IDENTITY) if IDENTITY in candidates else -1
         spared = [jnp.asarray(path.operations) == identity for path in paths]
         spared[1] &= jnp.asarray(paths[1].inputs) >= CELL_INPUTS

@@ -1,0 +1,194 @@
+"""Training of shared weights: many steps per dispatch, each along one drawn architecture.
+
+Shapes: P rows of the padded pool, D decisions, B images in the global batch, N in the train part.
+Knows neither space nor strategy: it takes functions of weights, images and an architecture.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from bnao_jax import sampler
+from bnao_jax.data import augmentation, batches
+from bnao_jax.parallel import AXIS, over_devices, own_rows
+
+
+class State(NamedTuple):
+    """What training changes: weights, optimizer state, and the step within the round."""
+
+    params: dict
+    optimizer: tuple
+    step: jax.Array
+
+
+class Material(NamedTuple):
+    """What a round trains on: train images uint8[N, H, W, C], labels int32[N], the padded pool.
+
+    `pool` is int32[P, D], `log_weights` float32[P] with -inf in the padding (see `sampler`).
+    """
+
+    images: jax.Array
+    labels: jax.Array
+    pool: jax.Array
+    log_weights: jax.Array
+
+
+class Report(NamedTuple):
+    """What a dispatch of steps did.
+
+    Attributes:
+      loss: mean training loss.
+      accuracy: mean training accuracy, 0..1.
+      counts: int32[P], how often each row of the pool was trained.
+      failed_step: first step within the round whose loss was not finite, or -1.
+      failed_row: the row of the pool it trained.
+    """
+
+    loss: jax.Array
+    accuracy: jax.Array
+    counts: jax.Array
+    failed_step: jax.Array
+    failed_row: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How the supernet is trained.
+
+    Attributes:
+      batch_size: images in a global batch, over all devices.
+      total_steps: steps of a round.
+      learning_rate: function of the step within the round.
+      optimizer: transformation whose update takes `learning_rate` and `mask`, see `optimizer.sgd`.
+      mean, std: of the images' channels, on the scale 0..1.
+      flip, pad, cutout: see `data.augment`.
+      label_smoothing: 0..1.
+      drop_path_keep: keep probability at the last cell and the last step, or None.
+      path_per_device: whether each device draws its own architecture.
+      frozen_off_path: whether weights off the path are spared weight decay and momentum.
+    """
+
+    batch_size: int
+    total_steps: int
+    learning_rate: Callable
+    optimizer: optax.GradientTransformationExtraArgs
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    flip: bool = True
+    pad: int = 4
+    cutout: int = 0
+    label_smoothing: float = 0.0
+    drop_path_keep: float | None = None
+    path_per_device: bool = False
+    frozen_off_path: bool = True
+
+
+def cross_entropy(logits, labels, smoothing=0.0):
+    """Mean cross entropy of logits [B, classes] against labels [B], smoothed."""
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    return optax.softmax_cross_entropy(logits, targets).mean()
+
+
+def make_train(apply, on_path, recipe: Recipe, devices):
+    """Returns the compiled `train(state, material, key, steps) -> (State, Report)`.
+
+    One program serves all architectures, all pools of one padded size and all numbers of steps.
+    `steps` steps (traced) are taken from `state.step` on; they must not leave the epoch. The state
+    is donated. Every random draw is a function of the key and of the step, and, for images, of
+    their place in the global batch, so that neither the cuts between dispatches nor the number of
+    devices changes it.
+
+    Args:
+      apply: function (params, images [B, H, W, C], architecture int32[D], drop_path) to logits.
+      on_path: function (params, architecture) to a tree of masks, see `optimizer`.
+      recipe: the recipe.
+      devices: local devices; their number divides the batch.
+    """
+    count = len(devices) * jax.process_count()
+    if recipe.batch_size % count:
+        raise ValueError(f"batch size {recipe.batch_size} is not divisible by {count} devices")
+
+    def loss_of(params, images, labels, architecture, drop_path):
+        logits = apply(params, images, architecture, drop_path)
+        accuracy = jnp.mean(jnp.argmax(logits, -1) == labels)
+        return cross_entropy(logits, labels, recipe.label_smoothing), accuracy
+
+    def batch_of(material, permutation, step, key):
+        rows = own_rows(recipe.batch_size)
+        examples = batches.batch_at(permutation, step, recipe.batch_size)[rows]
+        images = augmentation.augment(
+            augmentation.example_keys(key, rows),
+            material.images[examples],
+            mean=jnp.array(recipe.mean),
+            std=jnp.array(recipe.std),
+            flip=recipe.flip,
+            pad=recipe.pad,
+            cutout=recipe.cutout,
+        )
+        return images, material.labels[examples]
+
+    def drop_path_of(step, key):
+        if recipe.drop_path_keep is None:
+            return None
+        from bnao_jax.nn.layers import DropPath
+
+        keep = 1 - (1 - recipe.drop_path_keep) * (step + 1) / recipe.total_steps
+        return DropPath(keep, augmentation.example_keys(key, own_rows(recipe.batch_size)))
+
+    def train(state, material, key, steps):
+        examples = material.labels.shape[0]
+        epoch = state.step // batches.steps_per_epoch(examples, recipe.batch_size)
+        order_key, step_key = jax.random.split(key)
+        permutation = batches.epoch_permutation(order_key, epoch, examples)
+
+        def take_step(_, carry):
+            state, report = carry
+            keys = jax.random.split(jax.random.fold_in(step_key, state.step), 3)
+            draw_key, augment_key, drop_key = keys
+            if recipe.path_per_device:
+                draw_key = jax.random.fold_in(draw_key, lax.axis_index(AXIS))
+            row = sampler.draw(draw_key, material.log_weights)
+            architecture = material.pool[row]
+            images, labels = batch_of(material, permutation, state.step, augment_key)
+            drop_path = drop_path_of(state.step, drop_key)
+            (loss, accuracy), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+                state.params, images, labels, architecture, drop_path
+            )
+            loss, accuracy, gradients = lax.pmean((loss, accuracy, gradients), AXIS)
+            mask = None
+            if recipe.frozen_off_path:
+                mask = on_path(state.params, architecture)
+                if recipe.path_per_device:
+                    mask = jax.tree.map(lambda m: lax.pmax(m.astype(jnp.int32), AXIS) > 0, mask)
+            updates, optimizer = recipe.optimizer.update(
+                gradients,
+                state.optimizer,
+                state.params,
+                learning_rate=recipe.learning_rate(state.step),
+                mask=mask,
+            )
+            trained = jnp.zeros_like(report.counts).at[row].add(1)
+            if recipe.path_per_device:
+                trained = lax.psum(trained, AXIS)
+            failed = ~jnp.isfinite(loss) & (report.failed_step < 0)
+            report = Report(
+                loss=report.loss + loss,
+                accuracy=report.accuracy + accuracy,
+                counts=report.counts + trained,
+                failed_step=jnp.where(failed, state.step, report.failed_step),
+                failed_row=jnp.where(failed, row, report.failed_row),
+            )
+            params = optax.apply_updates(state.params, updates)
+            return State(params, optimizer, state.step + 1), report
+
+        counts = jnp.zeros(material.pool.shape[0], jnp.int32)
+        report = Report(jnp.float32(0), jnp.float32(0), counts, jnp.int32(-1), jnp.int32(-1))
+        state, report = lax.fori_loop(0, steps, take_step, (state, report))
+        return state, report._replace(loss=report.loss / steps, accuracy=report.accuracy / steps)
+
+    return over_devices(train, devices, donate=(0,))
