@@ -1,0 +1,1 @@
+"""One-shot neural architecture search in JAX; import the module you need."""

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from bnao_jax import sampler
-from bnao_jax.data import augmentation, batches
+from bnao_jax import data, sampler
+from bnao_jax.data import Augmentation
+from bnao_jax.nn.layers import DropPath
 from bnao_jax.parallel import AXIS, over_devices, own_rows
 
 
@@ -65,8 +66,7 @@ class Recipe:
       total_steps: steps of a round.
       learning_rate: function of the step within the round.
       optimizer: transformation whose update takes `learning_rate` and `mask`, see `optimizer.sgd`.
-      mean, std: of the images' channels, on the scale 0..1.
-      flip, pad, cutout: see `data.augment`.
+      augmentation: what happens to training images.
       label_smoothing: 0..1.
       drop_path_keep: keep probability at the last cell and the last step, or None.
       path_per_device: whether each device draws its own architecture.
@@ -77,11 +77,7 @@ class Recipe:
     total_steps: int
     learning_rate: Callable
     optimizer: optax.GradientTransformationExtraArgs
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    flip: bool = True
-    pad: int = 4
-    cutout: int = 0
+    augmentation: Augmentation
     label_smoothing: float = 0.0
     drop_path_keep: float | None = None
     path_per_device: bool = False
@@ -118,33 +114,17 @@ def make_train(apply, on_path, recipe: Recipe, devices):
         accuracy = jnp.mean(jnp.argmax(logits, -1) == labels)
         return cross_entropy(logits, labels, recipe.label_smoothing), accuracy
 
-    def batch_of(material, permutation, step, key):
-        rows = own_rows(recipe.batch_size)
-        examples = batches.batch_at(permutation, step, recipe.batch_size)[rows]
-        images = augmentation.augment(
-            augmentation.example_keys(key, rows),
-            material.images[examples],
-            mean=jnp.array(recipe.mean),
-            std=jnp.array(recipe.std),
-            flip=recipe.flip,
-            pad=recipe.pad,
-            cutout=recipe.cutout,
-        )
-        return images, material.labels[examples]
-
     def drop_path_of(step, key):
         if recipe.drop_path_keep is None:
             return None
-        from bnao_jax.nn.layers import DropPath
-
         keep = 1 - (1 - recipe.drop_path_keep) * (step + 1) / recipe.total_steps
-        return DropPath(keep, augmentation.example_keys(key, own_rows(recipe.batch_size)))
+        return DropPath(keep, data.example_keys(key, own_rows(recipe.batch_size)))
 
     def train(state, material, key, steps):
         examples = material.labels.shape[0]
-        epoch = state.step // batches.steps_per_epoch(examples, recipe.batch_size)
+        epoch = state.step // data.steps_per_epoch(examples, recipe.batch_size)
         order_key, step_key = jax.random.split(key)
-        permutation = batches.epoch_permutation(order_key, epoch, examples)
+        permutation = data.epoch_permutation(order_key, epoch, examples)
 
         def take_step(_, carry):
             state, report = carry
@@ -154,7 +134,12 @@ def make_train(apply, on_path, recipe: Recipe, devices):
                 draw_key = jax.random.fold_in(draw_key, lax.axis_index(AXIS))
             row = sampler.draw(draw_key, material.log_weights)
             architecture = material.pool[row]
-            images, labels = batch_of(material, permutation, state.step, augment_key)
+            images, labels = data.training_batch(
+                *(augment_key, material.images, material.labels, permutation, state.step),
+                batch_size=recipe.batch_size,
+                rows=own_rows(recipe.batch_size),
+                augmentation=recipe.augmentation,
+            )
             drop_path = drop_path_of(state.step, drop_key)
             (loss, accuracy), gradients = jax.value_and_grad(loss_of, has_aux=True)(
                 state.params, images, labels, architecture, drop_path

@@ -1,11 +1,19 @@
 """Labelled images in memory, their loaders, and what a compiled training step does with them."""
 
-from bnao_jax.data.augmentation import augment, example_keys, normalise
-from bnao_jax.data.batches import batch_at, batch_indices, epoch_permutation, steps_per_epoch
+from bnao_jax.data.augmentation import Augmentation, augment, example_keys, normalise
+from bnao_jax.data.batches import (
+    batch_at,
+    batch_indices,
+    epoch_permutation,
+    steps_per_epoch,
+    training_batch,
+)
 from bnao_jax.data.images import DataError, ImageData, Images, split
-from bnao_jax.data.loading import load
+from bnao_jax.data.loading import LOADERS, form, load
 
 __all__ = [
+    "LOADERS",
+    "Augmentation",
     "DataError",
     "ImageData",
     "Images",
@@ -14,8 +22,10 @@ __all__ = [
     "batch_indices",
     "epoch_permutation",
     "example_keys",
+    "form",
     "load",
     "normalise",
     "split",
     "steps_per_epoch",
+    "training_batch",
 ]

@@ -3,8 +3,35 @@
 Shapes: B images, H height, W width, C channels.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How training images are changed; see `augment` and `normalise` for the meaning.
+
+    Attributes:
+      mean, std: of each channel, on the scale 0..1.
+      flip: whether images may be mirrored.
+      pad: pixels of padding before the crop.
+      cutout: side of the square cut out, pixels; 0 for none.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    flip: bool = True
+    pad: int = 4
+    cutout: int = 0
+
+    def __call__(self, keys: jax.Array, images: jax.Array) -> jax.Array:
+        """Returns changed and normalised images float32[B, H, W, C] of uint8 ones; keys [B]."""
+        mean, std = jnp.array(self.mean), jnp.array(self.std)
+        return augment(
+            keys, images, mean=mean, std=std, flip=self.flip, pad=self.pad, cutout=self.cutout
+        )
 
 
 def normalise(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:

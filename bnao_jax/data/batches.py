@@ -6,6 +6,8 @@ Everything is a function of the key and the step, so a resumed run sees the same
 import jax
 import jax.numpy as jnp
 
+from bnao_jax.data.augmentation import example_keys
+
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
     """Returns the number of whole batches in an epoch. Raises ValueError if there is none."""
@@ -38,3 +40,20 @@ def batch_indices(
     """
     epoch = step // steps_per_epoch(examples, batch_size)
     return batch_at(epoch_permutation(key, epoch, examples), step, batch_size)
+
+
+def training_batch(key, images, labels, permutation, step, *, batch_size, rows, augmentation):
+    """Returns the augmented images and the labels of some rows of a training step's batch.
+
+    Args:
+      key: random key of the step; what happens to an image depends on it and on its row.
+      images: uint8[N, H, W, C], all of them.
+      labels: int32[N].
+      permutation: int32[N] of the epoch.
+      step: global step.
+      batch_size: rows of the whole batch.
+      rows: int32[B], the rows wanted.
+      augmentation: an `Augmentation`.
+    """
+    examples = batch_at(permutation, step, batch_size)[rows]
+    return augmentation(example_keys(key, rows), images[examples]), labels[examples]

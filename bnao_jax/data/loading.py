@@ -27,3 +27,13 @@ def load(name: str, *, data_dir: Folder = None, path: Folder = None) -> ImageDat
     if name not in LOADERS:
         raise DataError(f"unknown data set {name!r}: choose from {', '.join(LOADERS)}")
     return LOADERS[name](data_dir, path)
+
+FORMS = {"cifar10": ((32, 32, 3), 10), "cifar100": ((32, 32, 3), 100), "digits": ((8, 8, 1), 10)}
+
+
+def form(name: str, *, path: Folder = None) -> tuple[tuple[int, int, int], int]:
+    """Returns (H, W, C) and the number of classes of a data set; only `arrays` is read for it."""
+    if name in FORMS:
+        return FORMS[name]
+    images = load(name, path=path)
+    return images.image_shape, images.classes

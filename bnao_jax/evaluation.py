@@ -1,0 +1,152 @@
+"""Scores of a pool with shared weights, all architectures on the same images.
+
+Shapes: P architectures, D decisions, N validation images. A dispatch scores some architectures on
+each device, with no host work in between.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from bnao_jax.data.augmentation import normalise
+from bnao_jax.parallel import over_devices, replicate
+
+STATISTICS = ("batch", "estimated")
+
+
+class Scores(NamedTuple):
+    """Validation accuracy (0..1) and cross entropy (nats) of each architecture: float32[P]."""
+
+    accuracy: np.ndarray
+    loss: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Scoring:
+    """How a pool is scored.
+
+    Attributes:
+      batch_size: images in a batch, which share their statistics. The last batch is filled up with
+        the first images, which do not count again.
+      statistics: "batch": each validation batch is normalised with its own statistics;
+        "estimated": with their mean over batches of training images.
+      mean, std: of the images' channels, on the scale 0..1.
+      per_dispatch: architectures scored on each device between two reports of progress.
+    """
+
+    batch_size: int
+    statistics: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    per_dispatch: int = 8
+
+    def __post_init__(self):
+        if self.statistics not in STATISTICS:
+            raise ValueError(f"statistics {self.statistics!r} is not one of {STATISTICS}")
+
+
+def _batches(count, batch_size):
+    """Indices int32[batches, batch_size] and which of them count, bool."""
+    rows = -(-count // batch_size)
+    flat = np.arange(rows * batch_size)
+    return (flat % count).reshape(rows, -1).astype(np.int32), (flat < count).reshape(rows, -1)
+
+
+def measure(logits, images, labels, batch_size):
+    """Accuracy and mean cross entropy over all images uint8[N, H, W, C], labels int32[N].
+
+    `logits` is a function of a batch of images; the last batch is filled up with the first images.
+    """
+    indices, counts = _batches(images.shape[0], batch_size)
+
+    def add(n, carry):
+        rows, weight = jnp.asarray(indices)[n], jnp.asarray(counts)[n]
+        found = logits(images[rows])
+        losses = optax.softmax_cross_entropy_with_integer_labels(found, labels[rows])
+        right = jnp.argmax(found, -1) == labels[rows]
+        return carry[0] + jnp.sum(right * weight), carry[1] + jnp.sum(losses * weight)
+
+    totals = lax.fori_loop(0, len(indices), add, (jnp.float32(0), jnp.float32(0)))
+    return tuple(total / images.shape[0] for total in totals)
+
+
+def make_evaluate(apply, scoring: Scoring, devices):
+    """Returns `evaluate(params, pool, valid, calibration, *, progress) -> Scores`.
+
+    `pool` is int32[P, D] of any length, `valid` is (images uint8[N, H, W, C], labels int32[N]),
+    `calibration` is training images uint8[M, H, W, C], of which whole batches are used ("estimated"
+    only), `progress` is called with the number of architectures scored by each dispatch. One
+    program serves all architectures and lengths.
+
+    Args:
+      apply: function (params, statistics or None, images [B, H, W, C], architecture int32[D]) to
+        (logits, statistics of the batch).
+      scoring: what to compute.
+      devices: local devices.
+    """
+    mean, std = np.array(scoring.mean), np.array(scoring.std)
+
+    def estimate(params, architecture, calibration):
+        total = calibration.shape[0] // scoring.batch_size
+        batches = calibration[: total * scoring.batch_size].reshape(
+            total, scoring.batch_size, *calibration.shape[1:]
+        )
+        of_batch = lambda images: apply(params, None, normalise(images, mean, std), architecture)[1]
+        shapes = jax.eval_shape(of_batch, batches[0])
+        add = lambda n, sums: jax.tree.map(jnp.add, sums, of_batch(batches[n]))
+        sums = lax.fori_loop(
+            0, total, add, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        )
+        return jax.tree.map(lambda s: s / total, sums)
+
+    def score(params, architecture, images, labels, calibration):
+        known = None
+        if scoring.statistics == "estimated":
+            known = estimate(params, architecture, calibration)
+        logits = lambda batch: apply(params, known, normalise(batch, mean, std), architecture)[0]
+        return measure(logits, images, labels, scoring.batch_size)
+
+    def dispatch(params, pool, counts, images, labels, calibration):
+        pool, count = pool[0], counts[0]
+
+        def add(n, found):
+            pair = score(params, pool[n], images, labels, calibration)
+            return found.at[n].set(jnp.stack(pair))
+
+        return lax.fori_loop(0, count, add, jnp.zeros((pool.shape[0], 2)))[None]
+
+    run = over_devices(dispatch, devices, mapped=(1, 2), mapped_out=True)
+
+    def evaluate(params, pool, valid, calibration=None, *, progress=lambda count: None):
+        pool = np.asarray(pool, np.int32)
+        if scoring.statistics == "estimated" and len(calibration) < scoring.batch_size:
+            raise ValueError(
+                f"{len(calibration)} calibration images are fewer than a batch of "
+                f"{scoring.batch_size}"
+            )
+        unused = np.zeros((1, *valid[0].shape[1:]), np.uint8)
+        calibration = calibration if scoring.statistics == "estimated" else unused
+        fixed = replicate((valid[0], valid[1], calibration), devices)
+        shape = (len(devices), scoring.per_dispatch)
+        found, size = [], shape[0] * shape[1]
+        for start in range(0, len(pool), size):
+            rows = pool[start : start + size]
+            # Deal the architectures out evenly; the padding is not scored.
+            dealt = np.zeros((*shape, pool.shape[1]), np.int32)
+            at = np.arange(len(rows))
+            device, place = at % shape[0], at // shape[0]
+            dealt[device, place] = rows
+            counts = np.bincount(device, minlength=shape[0]).astype(np.int32)
+            values = run(params, dealt[:, None], counts[:, None], *fixed)
+            found.append(np.asarray(values).reshape(*shape, 2)[device, place])
+            progress(len(rows))
+        found = np.concatenate(found) if found else np.zeros((0, 2), np.float32)
+        return Scores(found[:, 0], found[:, 1])
+
+    evaluate.program = run
+    return evaluate

@@ -1,0 +1,1 @@
+"""Search strategies; each is an init / tell / ask over pools and scores."""

@@ -1,0 +1,128 @@
+"""Neural Architecture Optimization: fit a controller to the scores, move the best uphill, decode.
+
+Luo et al., "Neural Architecture Optimization", 2018, https://arxiv.org/abs/1808.07233, in the
+balanced one-shot form of Luo, Qin, Chen, 2020, https://arxiv.org/abs/1909.10815, Algorithm 1.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from bnao_jax import controller as nao
+from bnao_jax.ranking import pairwise_accuracy
+from bnao_jax.space import SearchSpace
+from bnao_jax.strategies.strategy import Strategy
+
+MAX_STEP_SIZE = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of the NAO strategy.
+
+    Attributes:
+      capacity: most architectures it will ever be told; pools are padded to it, so that the
+        controller compiles once.
+      seeds: K, the best architectures that are moved uphill.
+      exchanges: equivalent rewritings of each architecture in the controller's training data.
+      held_out: share of the pool that the controller is tested on instead of fitted to.
+      epochs, batch_size, learning_rate, trade_off: of the fit, see `controller.fit`.
+    """
+
+    capacity: int
+    seeds: int = 100
+    exchanges: int = 10
+    held_out: float = 0.1
+    epochs: int = 1000
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    trade_off: float = 0.8
+
+
+def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Strategy:
+    """The NAO strategy on a space.
+
+    Args:
+      space: the search space.
+      settings: the settings.
+      accept: function from a pool to bool[P]; others are never proposed.
+    """
+    per_step = 2 if space.decisions % 2 == 0 else 1
+    controller = nao.Controller(space.token_ranges, space.vocabulary, tokens_per_step=per_step)
+    capacity = settings.capacity
+
+    def pad(rows, size):
+        return np.concatenate([rows, np.repeat(rows[:1], size - len(rows), 0)])
+
+    def init(key):
+        return {
+            "params": nao.init(controller, key),
+            "pool": np.zeros((0, space.decisions), np.int32),
+            "scores": np.zeros(0, np.float32),
+        }
+
+    def tell(state, key, pool, scores):
+        if len(pool) > capacity:
+            raise ValueError(f"{len(pool)} architectures exceed the capacity {capacity}")
+        split_key, exchange_key, fit_key = jax.random.split(key, 3)
+        low, high = float(np.min(scores)), float(np.max(scores))
+        targets = ((scores - low) / max(high - low, 1e-12)).astype(np.float32)
+        order = np.asarray(jax.random.permutation(split_key, len(pool)))
+        held = max(1, round(len(pool) * settings.held_out)) if len(pool) > 1 else 0
+        test, fit = order[:held], order[held:]
+        copies = np.tile(pool[fit], (settings.exchanges, 1))
+        rows = pad(copies, capacity * settings.exchanges)
+        tokens = space.to_tokens(space.exchange(exchange_key, rows))
+        params, losses = nao.fit(
+            controller,
+            fit_key,
+            tokens,
+            pad(np.tile(targets[fit], settings.exchanges), len(rows)),
+            count=len(copies),
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            trade_off=settings.trade_off,
+        )
+        known = space.to_tokens(pad(pool, capacity))
+        predicted = np.asarray(nao.predict(controller, params, known))[: len(pool)]
+        decoded = np.asarray(nao.reconstruct(controller, params, known))[: len(pool)]
+        facts = {
+            "controller_mse": float(losses["mse"]),
+            "controller_nll": float(losses["nll"]),
+            "held_out_pairwise_accuracy": pairwise_accuracy(predicted[test], targets[test]),
+            "held_out_reconstruction": float(np.mean(decoded[test] == known[: len(pool)][test])),
+        }
+        return {"params": params, "pool": pool, "scores": scores}, facts
+
+    def ask(state, key, size, seen):
+        best = state["pool"][np.argsort(-state["scores"], kind="stable")[: settings.seeds]]
+        seeds = space.to_tokens(pad(best, min(settings.seeds, capacity)))
+        found, known, refused, decoded, step_size = [], set(seen), 0, 0, 0
+        while len(found) < size and step_size < MAX_STEP_SIZE:
+            step_size += 1
+            moved = nao.ascend(controller, state["params"], seeds, step_size)
+            pool = np.asarray(space.from_tokens(moved))[: len(best)]
+            decoded += len(pool)
+            fresh = space.unseen(pool, known)
+            if accept is not None and len(fresh):
+                kept = np.asarray(accept(fresh))
+                refused += int(np.sum(~kept))
+                fresh = fresh[kept]
+            fresh = fresh[: size - len(found)]
+            known.update(space.keys(fresh))
+            found.extend(fresh)
+        facts = {
+            "decoded": decoded,
+            "decoded_new": len(found),
+            "decoded_beyond_limit": refused,
+            "largest_step_size": step_size,
+            "filled_at_random": size - len(found),
+        }
+        pool = np.array(found, np.int32).reshape(-1, space.decisions)
+        # The ascent may run dry; the round keeps its size by random architectures.
+        rest = space.sample(key, size - len(found), seen=known, accept=accept)
+        return np.concatenate([pool, rest]), facts
+
+    return Strategy("nao", init, tell, ask)

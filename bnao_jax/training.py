@@ -1,0 +1,164 @@
+"""Training of one network alone: many steps per dispatch, running norm statistics.
+
+Shapes: B images in the global batch, N in the train part.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from bnao_jax import data
+from bnao_jax.data import Augmentation
+from bnao_jax.evaluation import measure
+from bnao_jax.nn.layers import DropPath
+from bnao_jax.parallel import AXIS, over_devices, own_rows
+from bnao_jax.supernet_training import cross_entropy
+
+STATISTICS_MOMENTUM = 0.1  # of the running statistics; the first batch counts in full
+
+
+class State(NamedTuple):
+    """What training changes: weights, running norm statistics, optimizer state, step."""
+
+    params: dict
+    statistics: dict
+    optimizer: tuple
+    step: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+      batch_size: images in a global batch, over all devices.
+      total_steps: steps in all.
+      learning_rate: function of the step.
+      optimizer: transformation whose update takes `learning_rate`, see `optimizer.sgd`.
+      augmentation: what happens to training images.
+      label_smoothing: 0..1.
+      drop_path_keep: keep probability at the last cell and the last step, or None.
+      auxiliary_weight: weight of the auxiliary head's loss.
+    """
+
+    batch_size: int
+    total_steps: int
+    learning_rate: Callable
+    optimizer: optax.GradientTransformationExtraArgs
+    augmentation: Augmentation
+    label_smoothing: float = 0.0
+    drop_path_keep: float | None = None
+    auxiliary_weight: float = 0.4
+
+
+def make_train(network, recipe: Recipe, devices):
+    """Returns the compiled `train(state, images, labels, key, steps) -> (State, loss, accuracy)`.
+
+    `steps` steps (traced) are taken from `state.step` on, within one epoch. The state is donated.
+    Loss and accuracy are means over the steps, of the main head and of the training batches.
+
+    Args:
+      network: linen module; `apply(variables, images, train=True, drop_path=…)` gives logits or,
+        with an auxiliary head, a pair of them.
+      recipe: the recipe.
+      devices: local devices; their number divides the batch.
+    """
+
+    def loss_of(params, images, labels, drop_path, dropout_key):
+        logits, changed = network.apply(
+            {"params": params},
+            images,
+            train=True,
+            drop_path=drop_path,
+            rngs={"dropout": dropout_key},
+            mutable=["batch_stats"],
+        )
+        logits, auxiliary = logits if isinstance(logits, tuple) else (logits, None)
+        loss = total = cross_entropy(logits, labels, recipe.label_smoothing)
+        if auxiliary is not None:
+            extra = cross_entropy(auxiliary, labels, recipe.label_smoothing)
+            total = loss + recipe.auxiliary_weight * extra
+        accuracy = jnp.mean(jnp.argmax(logits, -1) == labels)
+        return total, (loss, accuracy, changed["batch_stats"])
+
+    def train(state, images, labels, key, steps):
+        examples = labels.shape[0]
+        epoch = state.step // data.steps_per_epoch(examples, recipe.batch_size)
+        order_key, step_key = jax.random.split(key)
+        permutation = data.epoch_permutation(order_key, epoch, examples)
+
+        def take_step(_, carry):
+            state, sums = carry
+            keys = jax.random.split(jax.random.fold_in(step_key, state.step), 3)
+            augment_key, drop_key, dropout_key = keys
+            rows = own_rows(recipe.batch_size)
+            batch, targets = data.training_batch(
+                *(augment_key, images, labels, permutation, state.step),
+                batch_size=recipe.batch_size,
+                rows=rows,
+                augmentation=recipe.augmentation,
+            )
+            drop_path = None
+            if recipe.drop_path_keep is not None:
+                share = (state.step + 1) / recipe.total_steps
+                keep = 1 - (1 - recipe.drop_path_keep) * share
+                drop_path = DropPath(keep, data.example_keys(drop_key, rows))
+            dropout_key = jax.random.fold_in(dropout_key, lax.axis_index(AXIS))
+            gradient = jax.grad(loss_of, has_aux=True)
+            gradients, found = gradient(state.params, batch, targets, drop_path, dropout_key)
+            gradients, (loss, accuracy, used) = lax.pmean((gradients, found), AXIS)
+            rate = jnp.where(state.step == 0, 1.0, STATISTICS_MOMENTUM)
+            statistics = jax.tree.map(lambda s, u: s + rate * (u - s), state.statistics, used)
+            updates, optimizer = recipe.optimizer.update(
+                gradients,
+                state.optimizer,
+                state.params,
+                learning_rate=recipe.learning_rate(state.step),
+            )
+            params = optax.apply_updates(state.params, updates)
+            state = State(params, statistics, optimizer, state.step + 1)
+            return state, sums + jnp.stack([loss, accuracy])
+
+        state, sums = lax.fori_loop(0, steps, take_step, (state, jnp.zeros(2)))
+        return state, *(sums / steps)
+
+    return over_devices(train, devices, donate=(0,))
+
+
+def initial_state(network, recipe: Recipe, params, images):
+    """The state before the first step; `images` is any batch `[B, H, W, C]`, for shapes."""
+
+    def statistics(params, images):
+        return network.apply({"params": params}, images, train=False, mutable=["batch_stats"])[1]
+
+    shapes = jax.eval_shape(statistics, params, images)["batch_stats"]
+    zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
+    momentum = jax.tree.map(
+        lambda s: np.zeros(s.shape, s.dtype), jax.eval_shape(recipe.optimizer.init, params)
+    )
+    return State(params, zeros, momentum, np.int32(0))
+
+
+def make_evaluate(network, mean, std, batch_size):
+    """Returns the compiled `evaluate(state, images, labels)` to accuracy and cross entropy.
+
+    Norms use the running statistics.
+    """
+
+    @jax.jit
+    def evaluate(state, images, labels):
+        variables = {"params": state.params, "batch_stats": state.statistics}
+
+        def logits(batch):
+            batch = data.normalise(batch, np.array(mean), np.array(std))
+            return network.apply(variables, batch, given=True)
+
+        return measure(logits, images, labels, batch_size)
+
+    return evaluate

@@ -1,0 +1,121 @@
+"""Balanced NAO on CIFAR-10, with the paper's numbers.
+
+Luo, Qin, Chen, "Balanced One-shot Neural Architecture Optimization", 2020,
+https://arxiv.org/abs/1909.10815, Algorithm 1 and section 5.
+
+    python -m launch.search --config=configs/cifar.py --workdir=runs/cifar
+
+The paper's search is 4 rounds of 50 epochs: 140,400 supernet steps of 64 images and 5,800 scorings
+of 5,000 images. `configs/cifar.py:smoke` walks the same way with few images, steps and
+architectures; it is for seeing that everything works, not for results.
+
+Vary it from the command line, for example
+
+    --config.search.max_params=600000          no architecture above 0.6 M parameters
+    --config.supernet.batch_norm=sync          batch statistics over all devices
+    --config.network.dtype=bfloat16            faster on GPU and TPU
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The paper's search; variant "smoke" for minutes on two CPU cores."""
+    config = ConfigDict()
+    config.seed = 0
+    config.devices = 0  # local devices to use; 0: all
+    config.compilation_cache = "~/.cache/bnao_jax"  # folder of compiled programs; "": none
+
+    config.data = data = ConfigDict()
+    data.name = "cifar10"  # cifar10, cifar100, digits, arrays
+    data.data_dir = ""  # where TFDS has prepared it; "": TFDS's default folder
+    data.path = ""  # file of name=arrays
+    data.train_examples = 45_000  # images that train the supernet; 0: all but the validation part
+    data.valid_examples = 5_000  # images of the train split held out for scoring
+    data.flip = True
+    data.pad = 4  # pixels before a random crop
+    data.cutout = 0  # side of the square cut out, pixels
+
+    config.space = space = ConfigDict()
+    space.name = "nao"
+    space.operations = "small"  # small: 5 operations, middle: 10
+    space.nodes = 5  # B, nodes of a cell
+
+    config.network = network = ConfigDict()
+    network.channels = 20  # C, width of the first stage
+    network.cells = 3  # N, normal cells a stage
+    network.stem = "cifar"  # cifar: full resolution, imagenet: an eighth
+    network.dtype = "float32"  # float32, bfloat16; parameters are float32 always
+
+    config.supernet = supernet = ConfigDict()
+    supernet.epochs = 50  # a round
+    supernet.batch_size = 64  # over all devices
+    supernet.sampler = "proportional"  # proportional (Eq. 3), uniform
+    supernet.schedule = "cosine"  # cosine to learning_rate_end, exponential by rate_decay an epoch
+    supernet.learning_rate = 0.025
+    supernet.learning_rate_end = 0.001
+    supernet.rate_decay = 0.97
+    supernet.momentum = 0.9
+    supernet.weight_decay = 3e-4
+    supernet.clip = 5.0  # global norm of the gradient
+    supernet.label_smoothing = 0.0
+    supernet.drop_path_keep = 0.9  # at the last cell and the last step; 1: no drop path
+    supernet.freeze_off_path = True  # no weight decay or momentum for weights off the path
+    supernet.batch_norm = "local"  # statistics: local to a device, sync over all devices
+    supernet.path_per_device = False  # every device draws its own architecture
+
+    config.scoring = scoring = ConfigDict()
+    scoring.images = 0  # the first so many of the validation part; 0: all
+    scoring.batch_size = 500
+    scoring.statistics = "batch"  # batch: of the validation batch, estimated: on training images
+    scoring.calibration_images = 2_000  # training images for estimated
+    scoring.per_dispatch = 8  # architectures between two reports of progress
+
+    config.search = search = ConfigDict()
+    search.strategy = "nao"  # nao, random
+    search.seeds = 1_000  # random architectures of round 1
+    search.rounds = 4
+    search.proposals = 300  # new architectures of each later round
+    search.max_params = placeholder(int)  # limit of the stand-alone network at `network`
+    search.max_macs = placeholder(int)  # the same for multiply-adds of one image
+    search.control = 0  # random architectures scored at the end, for comparison
+
+    config.nao = nao = ConfigDict()
+    nao.seeds = 100  # K, best architectures moved uphill
+    nao.exchanges = 10  # equivalent rewritings of each architecture to fit
+    nao.held_out = 0.1  # share of the pool to test the controller on
+    nao.epochs = 1_000
+    nao.batch_size = 100
+    nao.learning_rate = 1e-3
+    nao.trade_off = 0.8  # weight of the scores' error against the decoder's
+
+    config.final = final = ConfigDict()
+    final.top = 5  # best architectures trained alone and ranked again; 0: none
+    final.epochs = 10
+    final.batch_size = 64
+    final.learning_rate = 0.025  # cosine to 0
+    final.weight_decay = 3e-4
+    final.momentum = 0.9
+    final.clip = 5.0
+    final.dropout = 0.4
+    final.drop_path_keep = 0.8
+    final.auxiliary = True  # auxiliary head with loss weight 0.4
+
+    if variant == "smoke":
+        return _smoke(config)
+    if variant:
+        raise ValueError(f"variant {variant!r} of configs/cifar.py is not 'smoke'")
+    return config
+
+
+def _smoke(config):
+    config.data.train_examples, config.data.valid_examples = 2_560, 256
+    config.network.channels, config.network.cells = 8, 1
+    config.supernet.epochs = 3
+    config.scoring.batch_size = 128
+    config.search.seeds, config.search.rounds, config.search.proposals = 40, 3, 20
+    config.search.control = 20
+    config.nao.seeds, config.nao.epochs, config.nao.exchanges = 20, 40, 4
+    config.final.top, config.final.epochs = 2, 1
+    return config

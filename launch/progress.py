@@ -1,0 +1,40 @@
+"""A live progress display: phase, share done, rate, time left, and a few numbers."""
+
+import contextlib
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Display:
+    """Shows phases on standard error; silent where that is not a terminal or `quiet`."""
+
+    def __init__(self, *, quiet=False):
+        self._on = not quiet and sys.stderr.isatty()
+        self._console = Console(stderr=True)
+
+    @contextlib.contextmanager
+    def phase(self, name, total, unit):
+        """Yields `advance(count, note="")` for a phase of `total` units."""
+        if not self._on:
+            yield lambda count, note="": None
+            return
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task(name, total=total, unit=unit, rate="compiling", note="")
+
+            def advance(count, note=""):
+                speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+                rate = f"{speed:.3g}/s" if speed else ""
+                bar.update(task, advance=count, note=note, rate=rate)
+
+            yield advance

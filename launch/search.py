@@ -1,0 +1,38 @@
+"""Searches for an architecture.
+
+    python -m launch.search --config=configs/quickstart.py
+    python -m launch.search --config=configs/cifar.py --workdir=runs/cifar
+    python -m launch.search --config=configs/cifar.py:smoke --config.search.rounds=2
+
+Flags:
+  --config=FILE[:VARIANT]   the experiment; its fields are explained in the file
+  --config.FIELD=VALUE      changes one of its fields
+  --workdir=FOLDER          where results go; runs/NAME by default
+  --restart                 sets an earlier search in that folder aside and begins anew
+
+The folder receives pool.jsonl (every architecture with its cost, round, score and how often it was
+trained), result.json (the best, seeds, versions, seconds per phase), metrics.jsonl, config.json.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from launch import command
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the results; runs/NAME by default.")
+RESTART = flags.DEFINE_bool("restart", False, "Set an earlier search in the folder aside.")
+
+
+def main():
+    """Runs the search that the flags describe."""
+    config = command.required(command.CONFIG, "configs/quickstart.py")
+    from launch import searching  # after the flags are known to be right: it takes a second
+
+    name = pathlib.Path(flags.FLAGS["config"].config_filename.split(":")[0]).stem
+    searching.run(config, WORKDIR.value or f"runs/{name}", restart=RESTART.value)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, __doc__))

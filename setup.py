@@ -1,0 +1,28 @@
+from setuptools import find_packages, setup
+
+TFDS = ["tensorflow-datasets>=4.9.7", "array_record", "pillow"]
+
+setup(
+    name="bnao_jax",
+    version="0.1.0",
+    description="Balanced one-shot neural architecture search in JAX and Flax",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["bnao_jax*", "launch*"]),
+    package_data={"bnao_jax.data": ["digits.npz"]},
+    install_requires=[
+        "absl-py",
+        "flax>=0.12",
+        "jax>=0.10",
+        "ml_collections",
+        "numpy",
+        "optax>=0.2.5",
+        "rich",
+    ],
+    extras_require={
+        "cuda12": ["jax[cuda12]>=0.10"],
+        "tpu": ["jax[tpu]>=0.10"],
+        "tfds": TFDS,
+        "test": [*TFDS, "pytest", "pytest-xdist", "ruff"],
+    },
+)
