@@ -82,8 +82,10 @@ def search(
         number, population = state.round, state.population
         propose_key, tell_key = jax.random.split(jax.random.fold_in(key, number))
         new = population.born == number
-        population.counts[new] += train(number, population.pool[new])
-        population = population._replace(scores=evaluate(number, population.pool))
+        counts = population.counts.copy()
+        counts[new] += train(number, population.pool[new])
+        scores = evaluate(number, population.pool)
+        population = population._replace(counts=counts, scores=scores)
         known, facts = state.strategy, {}
         if number < rounds:
             known, facts = strategy.tell(known, tell_key, population.pool, population.scores)

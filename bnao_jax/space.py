@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 DRAWS_PER_ROUND = 4096  # architectures drawn at once when looking for unseen ones
-FRUITLESS_ROUNDS = 50  # such draws without a single find before giving up
+FRUITLESS_ROUNDS = 20  # such draws without a single find before giving up
 
 
 class ArchitectureError(ValueError):
@@ -71,13 +71,14 @@ class SearchSpace:
     @functools.partial(jax.jit, static_argnums=(0, 2))
     def random(self, key, size: int):
         """Draws `size` architectures, each option equally likely; not necessarily different."""
-        return jax.random.randint(key, (size, self.decisions), 0, jnp.array(self.options))
+        options = jnp.array(self.options)[None]
+        return jax.random.randint(key, (size, self.decisions), 0, options)
 
     @functools.partial(jax.jit, static_argnums=0)
     def mutate(self, key, pool, rate):
         """Redraws each decision of `pool` [P, D] with probability `rate` to another option."""
         where_key, shift_key = jax.random.split(key)
-        options = jnp.array(self.options)
+        options = jnp.array(self.options)[None]
         shift = jax.random.randint(shift_key, pool.shape, 1, jnp.maximum(options, 2))
         changed = jax.random.bernoulli(where_key, rate, pool.shape)
         return jnp.where(changed, (pool + shift) % options, pool).astype(jnp.int32)
@@ -226,11 +227,11 @@ class SearchSpace:
 
     def to_tokens(self, pool):
         """Tokens int32[P, D] of a pool, each in 1..V-1."""
-        return pool + np.array(self.first_tokens, np.int32)
+        return pool + np.array(self.first_tokens, np.int32)[None]
 
     def from_tokens(self, tokens):
         """The pool int32[P, D] of tokens made by `to_tokens` or by a masked decoder."""
-        return tokens - np.array(self.first_tokens, np.int32)
+        return tokens - np.array(self.first_tokens, np.int32)[None]
 
     def _place(self, at) -> str:
         label = f" ({self.labels[at]})" if self.labels else ""

@@ -135,7 +135,10 @@ def initial_state(network, recipe: Recipe, params, images):
     """The state before the first step; `images` is any batch `[B, H, W, C]`, for shapes."""
 
     def statistics(params, images):
-        return network.apply({"params": params}, images, train=False, mutable=["batch_stats"])[1]
+        rngs = {"dropout": jax.random.key(0)}
+        return network.apply(
+            {"params": params}, images, train=True, rngs=rngs, mutable=["batch_stats"]
+        )[1]
 
     shapes = jax.eval_shape(statistics, params, images)["batch_stats"]
     zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)

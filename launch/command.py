@@ -1,6 +1,7 @@
 """What all entry points share: flags, one-line errors, the compilation cache."""
 
 import os
+import re
 import sys
 import traceback
 
@@ -22,17 +23,17 @@ class UsageError(ValueError):
 
 def run(main, usage):
     """Parses the flags, runs `main()`, and exits; bad input gives one line and exit status 2."""
+    if _wants_help():
+        print(usage)
+        sys.exit(0)
     sys.path.insert(0, os.getcwd())  # configs import each other
     try:
-        rest = flags.FLAGS(sys.argv, known_only=False)
+        _check_config_files()
+        rest = flags.FLAGS(sys.argv)
         if len(rest) > 1:
             raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
-    except SystemExit:
-        raise
     except Exception as error:  # absl, ml_collections and the config file itself all raise here
-        if _wants_help():
-            _print_help(usage)
-        _fail(error)
+        _fail(_explained(error))
     try:
         status = main()
     except KeyboardInterrupt:
@@ -45,12 +46,32 @@ def run(main, usage):
 
 
 def _wants_help():
-    return any(word in ("--help", "-h", "-help") for word in sys.argv[1:])
+    return any(word in ("--help", "-h", "-help", "--helpfull") for word in sys.argv[1:])
 
 
-def _print_help(usage):
-    print(usage)
-    sys.exit(0)
+def _assignments():
+    """The (name, value) of every --name=value on the command line."""
+    for word in sys.argv[1:]:
+        name, _, value = word.lstrip("-").partition("=")
+        yield name, value
+
+
+def _check_config_files():
+    for name, value in _assignments():
+        if name == CONFIG.name and value and not os.path.isfile(file := value.split(":")[0]):
+            raise UsageError(f"--config={value}: there is no file {file}")
+
+
+def _explained(error):
+    """What was wrong with the flags, in the user's terms."""
+    if isinstance(error, KeyError | AttributeError):
+        field, *rest = re.findall(r"\w+", str(error))
+        near = f"; did you mean {rest[rest.index('mean') + 1]!r}?" if "mean" in rest else ""
+        for name, _ in _assignments():
+            if name.startswith(f"{CONFIG.name}.") and field in name.split("."):
+                return f"{name}: the config has no such field{near}"
+    text = str(error)
+    return text.rpartition("Error: ")[2] if "Traceback" in text else text
 
 
 def _fail(error, status=2):

@@ -1,5 +1,6 @@
 """The search job: data, shared weights, rounds, finals, files, summary."""
 
+import contextlib
 import importlib.metadata
 import platform
 import time
@@ -28,12 +29,18 @@ def run(config, folder, *, restart=False):
     """Runs the search of a config and fills the folder."""
     wiring.check(config)
     folder = workdir.claim(folder, restart=restart)
-    images = data.load(
-        config.data.name, data_dir=config.data.data_dir or None, path=config.data.path or None
-    )
-    wiring.check_data(config, images)
-    enable_compilation_cache(config.compilation_cache)
-    Search(config, folder, images).run()
+    try:
+        images = data.load(
+            config.data.name, data_dir=config.data.data_dir or None, path=config.data.path or None
+        )
+        wiring.check_data(config, images)
+        enable_compilation_cache(config.compilation_cache)
+        job = Search(config, folder, images)
+    except ValueError:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # nothing is in it yet
+        raise
+    job.run()
 
 
 class Search:

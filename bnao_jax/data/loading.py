@@ -28,6 +28,7 @@ def load(name: str, *, data_dir: Folder = None, path: Folder = None) -> ImageDat
         raise DataError(f"unknown data set {name!r}: choose from {', '.join(LOADERS)}")
     return LOADERS[name](data_dir, path)
 
+
 FORMS = {"cifar10": ((32, 32, 3), 10), "cifar100": ((32, 32, 3), 100), "digits": ((8, 8, 1), 10)}
 
 

@@ -185,6 +185,12 @@ class ImageNetStem(nn.Module):
 STEMS = {"cifar": CifarStem, "imagenet": ImageNetStem}
 
 
+def _linear(module, x, width):
+    """A linear layer of `module`: x `[B, in]` to `[B, width]`."""
+    matrix = parameter(module, "matrix", width, x.shape[-1])
+    return x @ matrix.T + parameter(module, "offset", width)[None]
+
+
 class Classifier(nn.Module):
     """Global average pool, dropout, linear layer: `[C, H, W, B]` to logits float32[B, classes]."""
 
@@ -195,8 +201,7 @@ class Classifier(nn.Module):
     def __call__(self, x, *, train=False):
         pooled = jnp.mean(x, (1, 2), dtype=jnp.float32).T
         pooled = nn.Dropout(self.dropout, deterministic=not train)(pooled)
-        matrix = parameter(self, "matrix", self.classes, pooled.shape[-1])
-        return pooled @ matrix.T + parameter(self, "offset", self.classes)
+        return _linear(self, pooled, self.classes)
 
 
 class AuxiliaryHead(nn.Module):
@@ -218,8 +223,7 @@ class AuxiliaryHead(nn.Module):
             conv = ConvNorm(width, kernel, 1, 0, self.axis_name, name=f"conv{kernel}x{kernel}")
             x = relu(conv(x, given=given))
         pooled = x.reshape(-1, x.shape[-1]).T.astype(jnp.float32)
-        matrix = parameter(self, "matrix", self.classes, pooled.shape[-1])
-        return pooled @ matrix.T + parameter(self, "offset", self.classes)
+        return _linear(self, pooled, self.classes)
 
 
 def to_maps(images, dtype):

@@ -10,16 +10,21 @@ EPSILON = 1e-5
 AXES = (1, 2, 3)
 
 
+def _wide(x):
+    """The type of sums over x: at least float32."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
 def _mean(x, axis_name):
-    """Mean over all axes but the channels, over all devices of `axis_name`; float32[C]."""
-    mean = jnp.mean(x, AXES, dtype=jnp.float32)
+    """Mean over all axes but the channels, over all devices of `axis_name`: `[C]`."""
+    mean = jnp.mean(x, AXES, dtype=_wide(x))
     return mean if axis_name is None else lax.pmean(mean, axis_name)
 
 
 def batch_statistics(x, axis_name=None):
     """Mean and (biased) variance of each channel: float32[2, C]."""
     mean = _mean(x, axis_name)
-    square = _mean(jnp.square(x.astype(jnp.float32)), axis_name)
+    square = _mean(jnp.square(x.astype(_wide(x))), axis_name)
     return jnp.stack([mean, jnp.maximum(square - jnp.square(mean), 0.0)])
 
 
@@ -53,12 +58,12 @@ def _backward(axis_name, saved, gradients):
     g, _ = gradients
     expand = lambda v: v[:, None, None, None]
     rate = lax.rsqrt(variance + EPSILON)
-    g32, unit = g.astype(jnp.float32), (x - expand(mean)) * expand(rate)
-    d_offset, d_scale = jnp.sum(g32, AXES), jnp.sum(g32 * unit, AXES)
+    wide_g, unit = g.astype(_wide(g)), (x - expand(mean)) * expand(rate)
+    d_offset, d_scale = jnp.sum(wide_g, AXES), jnp.sum(wide_g * unit, AXES)
     mean_g, mean_gu = (total / (x.size // x.shape[0]) for total in (d_offset, d_scale))
     if axis_name is not None:
         mean_g, mean_gu = lax.pmean((mean_g, mean_gu), axis_name)
-    dx = expand(rate * scale) * (g32 - expand(mean_g) - unit * expand(mean_gu))
+    dx = expand(rate * scale) * (wide_g - expand(mean_g) - unit * expand(mean_gu))
     return dx.astype(x.dtype), d_scale.astype(scale.dtype), d_offset.astype(offset.dtype)
 
 

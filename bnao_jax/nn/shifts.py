@@ -75,9 +75,10 @@ def _depthwise_bwd(stride, dilation, saved, g):
 
 
 def _joint_sums(arrays):
-    """Sums each `[C, H, W, B]` over H, W, B in a single pass: `[C, len(arrays)]` in float32."""
-    arrays = [a.astype(jnp.float32) for a in arrays]
-    zeros = [jnp.float32(0)] * len(arrays)
+    """Sums each `[C, H, W, B]` over H, W, B in one pass: `[C, len(arrays)]`, at least float32."""
+    dtype = jnp.promote_types(arrays[0].dtype, jnp.float32)
+    arrays = [a.astype(dtype) for a in arrays]
+    zeros = [jnp.zeros((), dtype)] * len(arrays)
     add = lambda a, b: [p + q for p, q in zip(a, b, strict=True)]
     return jnp.stack(lax.reduce(arrays, zeros, add, (1, 2, 3)), 1)
 

@@ -108,6 +108,11 @@ def _where(condition, yes, no):
     return jnp.where(condition, yes, no)
 
 
+def _factors(drop, cell, edge, dtype):
+    """Drop-path factors of an edge, to multiply maps `[C, H, W, batch]`."""
+    return _take(drop, cell, edge).astype(dtype)[None, None, None]
+
+
 class _Cell:
     """Forward and backward steps of a cell; states of a normal cell fill one buffer `[S, maps]`.
 
@@ -317,7 +322,7 @@ def _forward(settings, keep, path, weights, inputs, drop, given):
             edge_weights = _take(weights["edges"], n, edge)
             y, cuts, used = cell.forward_edge(edge, buffers, edge_weights, known_edge)
             if drop is not None:
-                y = y * _take(drop, n, edge).astype(y.dtype)
+                y = y * _factors(drop, n, edge, y.dtype)
             row = cell.node_row(edge)
             y = y + _where(edge % EDGES_PER_NODE > 0, _take(buffers[-1], row), jnp.zeros_like(y))
             buffers = (*buffers[:-1], _put(buffers[-1], y, row))
@@ -402,7 +407,7 @@ def _run_backward(settings, residuals, gradients):
             d_buffers, d_edges = carry
             g = _take(d_buffers[-1], cell.node_row(edge))
             if drop is not None:
-                g = g * _take(drop, n, edge).astype(g.dtype)
+                g = g * _factors(drop, n, edge, g.dtype)
             known_edge = None if known is None else _take(known["edges"], edge)
             edge_weights, cuts = _take(weights["edges"], n, edge), _take(saved["cuts"], n, edge)
             dxs, dw = cell.backward_edge(edge, buffers, edge_weights, known_edge, cuts, g)

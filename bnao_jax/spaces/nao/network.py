@@ -103,7 +103,7 @@ class Cell(nn.Module):
         y = module(states[read], given=given)
         if drop is None or (operation == IDENTITY and stride == 1):
             return y
-        return y * drop[edge].astype(y.dtype)
+        return y * drop[edge].astype(y.dtype)[None, None, None]
 
     def _loose(self, n, x, given):
         if self.plan.reduction and n < CELL_INPUTS:

@@ -74,7 +74,7 @@ def genes(pool, nodes: int):
 
 def loose_ends(inputs, nodes: int):
     """Which states no edge reads: bool `[..., state]` from inputs `[..., edge]`."""
-    states = np.arange(nodes + CELL_INPUTS)
+    states = np.arange(nodes + CELL_INPUTS).reshape(*(1,) * inputs.ndim, -1)
     return ~(inputs[..., None] == states).any(-2)
 
 

@@ -1,0 +1,25 @@
+import os
+import pathlib
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax
+import pytest
+
+from bnao_jax.nn.operations import AVERAGE_POOL, IDENTITY, MAX_POOL, ZERO, dilated, separable
+from bnao_jax.spaces.nao import space as nao_space
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = pathlib.Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+# One operation of each form: the programs of tests compile in seconds.
+nao_space.OPERATIONS["tiny"] = (separable(3), MAX_POOL, IDENTITY)
+nao_space.OPERATIONS["forms"] = (ZERO, IDENTITY, separable(3), dilated(3), AVERAGE_POOL, MAX_POOL)
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)

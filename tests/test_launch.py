@@ -1,0 +1,247 @@
+"""The entry points as a user meets them."""
+
+import json
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, SHARED
+
+from bnao_jax.spaces.nao.cost import cost
+from bnao_jax.spaces.nao.space import Outline
+from configs import cifar, nao_ws, quickstart, random_search
+from launch import searching, wiring
+from launch.command import UsageError
+
+NAONET_V2 = "1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1"
+
+
+def launch(module, *args, stdin=""):
+    return subprocess.run(
+        [sys.executable, "-m", f"launch.{module}", *args],
+        cwd=ROOT,
+        input=stdin,
+        capture_output=True,
+        text=True,
+    )
+
+
+def tiny():
+    """A search of seconds: three operations, two nodes, 8x8 digits."""
+    config = quickstart.get_config()
+    config.compilation_cache = ""
+    config.devices = 1
+    config.space.operations, config.space.nodes = "tiny", 2
+    config.network.channels = 2
+    config.data.train_examples, config.data.valid_examples = 128, 40
+    config.supernet.epochs, config.supernet.batch_size = 2, 32
+    config.scoring.batch_size, config.scoring.per_dispatch = 32, 4
+    config.search.seeds, config.search.rounds, config.search.proposals = 12, 4, 4
+    config.search.control = 4
+    config.nao.seeds, config.nao.epochs, config.nao.exchanges = 6, 2, 2
+    config.final.top, config.final.epochs, config.final.batch_size = 2, 1, 32
+    config.search.max_params = 4_000
+    return config
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A whole search in this process, and how many programs were compiled after each round."""
+    compiled, after_round = [], []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if event.endswith(COMPILED) else None
+    )
+    folder = tmp_path_factory.mktemp("search")
+    with pytest.MonkeyPatch.context() as patch:
+        plain = searching.Search.on_round
+
+        def on_round(self, state, facts):
+            plain(self, state, facts)
+            after_round.append(len(compiled))
+
+        patch.setattr(searching.Search, "on_round", on_round)
+        searching.run(tiny(), folder)
+    return folder, after_round
+
+
+COMPILED = "backend_compile_duration"
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_pool_file(searched):
+    folder, _ = searched
+    config = tiny()
+    rows = read(folder / "pool.jsonl")
+    space = wiring.make_outline(config, 10).space
+    pool = space.parse_lines([row["arch"] for row in rows])
+    assert len(set(space.keys(pool))) == len(rows) == 24
+    assert [row["round"] for row in rows] == [1] * 12 + [2] * 4 + [3] * 4 + [4] * 4
+    assert all(0 <= row["score"] <= 1 for row in rows)
+    found = cost(wiring.make_outline(config, 10), pool, (8, 8, 1))
+    assert [row["params"] for row in rows] == found.params.tolist()
+    assert [row["macs"] for row in rows] == found.macs.tolist()
+    assert found.params.max() <= config.search.max_params
+    steps = config.supernet.epochs * (128 // 32)
+    for number in (1, 2, 3, 4):
+        trained = [row["times_trained"] for row in rows if row["round"] == number]
+        assert sum(trained) == steps
+
+
+def test_result_file(searched):
+    folder, _ = searched
+    result = json.loads((folder / "result.json").read_text())
+    assert len(result["best"]) == 2 and len(result["control"]) == 1
+    assert result["best"][0]["accuracy_alone"] >= result["best"][1]["accuracy_alone"]
+    scores = {row["arch"]: row["score"] for row in read(folder / "pool.jsonl")}
+    top = sorted(scores.values())[-2:]
+    assert sorted(row["score"] for row in result["best"]) == top
+    assert set(result["seconds"]) == {"train", "score", "strategy", "final"}
+    assert result["versions"]["jax"] == jax.__version__
+    assert result["control"][0]["arch"] not in scores
+    phases = {row["phase"] for row in read(folder / "metrics.jsonl")}
+    assert phases == {"train", "round", "final"}
+    assert json.loads((folder / "config.json").read_text())["search"]["seeds"] == 12
+
+
+def test_compilations_do_not_grow_with_the_architectures(searched):
+    _, after_round = searched
+    assert after_round[0] > 0
+    # Later rounds bring new architectures and longer pools, and compile nothing.
+    assert after_round[3] == after_round[2] == after_round[1]
+
+
+def test_a_search_is_not_overwritten(searched):
+    folder, _ = searched
+    with pytest.raises(UsageError, match="holds a search already.*--restart"):
+        searching.run(tiny(), folder)
+
+
+@pytest.mark.parametrize(
+    "argument, message",
+    [
+        (
+            "--config.search.round=3",
+            "config.search.round: the config has no such field; did you mean 'rounds'",
+        ),
+        ("--config.search.rounds=many", "config.search.rounds=many"),
+        ("--config=configs/absent.py", "there is no file configs/absent.py"),
+        ("--config=configs/cifar.py:large", "'large'"),
+        ("--workdir=/proc/forbidden", "--workdir=/proc/forbidden cannot be written"),
+        ("--rounds=3", "rounds"),
+        ("rounds", "unexpected argument 'rounds'"),
+        ("--config.data.name=arrays", "arrays"),
+        ("--config.data.path=setup.py --config.data.name=arrays", "setup.py"),
+        ("--config.data.name=cifar10 --config.data.data_dir=/absent", "download_and_prepare"),
+        ("--config.search.max_params=10", "within the limit"),
+        ("--config.supernet.batch_size=5000", "exceeds the 1200 train images"),
+    ],
+)
+def test_bad_input_is_one_line(argument, message, tmp_path):
+    folder = tmp_path / "work"
+    done = launch(
+        "search", "--config=configs/quickstart.py", f"--workdir={folder}", *argument.split()
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        *[("search.rounds", 0), ("search.seeds", 0), ("network.channels", 5), ("devices", 99)],
+        *[("supernet.sampler", "best"), ("supernet.clip", 0.0), ("nao.held_out", 1.0)],
+        *[("supernet.drop_path_keep", 0.0), ("space.operations", "large"), ("seed", -1)],
+        *[("search.max_macs", 0), ("space.nodes", 0), ("network.cells", 0)],
+    ],
+)
+def test_settings_that_cannot_be(field, value):
+    config = quickstart.get_config()
+    section, _, name = field.rpartition(".")
+    with config.unlocked():
+        (config[section] if section else config)[name] = value
+    with pytest.raises(UsageError, match=name):
+        wiring.check(config)
+
+
+def test_settings_that_do_not_fit_together():
+    config = quickstart.get_config()
+    config.devices, config.supernet.batch_size = 3, 64
+    with pytest.raises(UsageError, match="supernet.batch_size=64 is not divisible by 3"):
+        wiring.check(config)
+    config = quickstart.get_config()
+    config.space.nodes, config.search.seeds = 1, 3_000
+    with pytest.raises(UsageError, match="asks for 3120 different.*holds 3025"):
+        wiring.check(config)
+    config = quickstart.get_config()
+    config.supernet.batch_norm, config.supernet.path_per_device = "sync", True
+    with pytest.raises(UsageError, match="same path on every device"):
+        wiring.check(config)
+
+
+def test_shipped_configs_are_sound():
+    for module in (cifar, nao_ws, random_search):
+        wiring.check(module.get_config())
+        wiring.check(module.get_config("smoke"))
+    wiring.check(quickstart.get_config())
+    assert nao_ws.get_config().supernet.sampler == "uniform"
+    assert random_search.get_config().search.strategy == "random"
+
+
+def test_help_explains():
+    done = launch("search", "--help")
+    assert done.returncode == 0
+    assert "--config=FILE" in done.stdout and "configs/quickstart.py" in done.stdout
+    done = launch("search")
+    assert done.returncode == 2 and "--config=configs/quickstart.py" in done.stderr
+
+
+def test_inspect_prints_costs():
+    size = ("--config.network.channels=36", "--config.network.cells=6")
+    done = launch(
+        *("inspect", "--config=configs/cifar.py", *size, "--archs=-"),
+        stdin=f"# best\n{NAONET_V2}\n\n{NAONET_V2}\n",
+    )
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    outline = Outline(36, 6, 10)
+    macs = int(cost(outline, outline.space.parse(NAONET_V2)[None]).macs[0])
+    assert rows == [{"arch": NAONET_V2, "params": 4_387_654, "macs": macs}] * 2
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (f"{NAONET_V2}\n{NAONET_V2.replace('4', '9', 1)}\n".encode(), "line 2: .*position 6.*9 is"),
+        (b"1 2 3\n", "line 1: .*40 integers, not 3"),
+        (b"\xff\xfe\x00\x01", "is not a text file"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_inspect_refuses(content, message, tmp_path):
+    path = tmp_path / "archs.txt"
+    if content is not None:
+        path.write_bytes(content)
+    done = launch("inspect", "--config=configs/cifar.py", f"--archs={path}")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert re.search(message, done.stderr), done.stderr
+
+
+@pytest.mark.skipif(not (SHARED / "data/tfds").exists(), reason="no prepared CIFAR-10 here")
+def test_cifar_config_reads_real_images():
+    config = cifar.get_config("smoke")
+    from bnao_jax import data
+
+    images = data.load("cifar10", data_dir=SHARED / "data/tfds")
+    wiring.check_data(config, images)
+    assert data.form("cifar10") == (images.image_shape, images.classes)
+    assert wiring.train_examples(config, images) == 2_560
+    np.testing.assert_array_equal(np.bincount(images.train_labels), [5_000] * 10)

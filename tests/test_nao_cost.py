@@ -1,0 +1,89 @@
+import time
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from bnao_jax.nn import layers
+from bnao_jax.spaces.nao.cost import cost
+from bnao_jax.spaces.nao.network import Edge, Network
+from bnao_jax.spaces.nao.space import Outline
+from bnao_jax.spaces.nao.supernet import Supernet
+
+NAONET_V2 = "1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1"
+CASES = [
+    (Outline(20, 3, 10), (32, 32, 3)),
+    (Outline(6, 2, 7, "cifar", "middle", 4), (9, 8, 1)),
+    (Outline(6, 1, 7, "imagenet", "middle", 3), (65, 64, 3)),
+]
+
+
+def measured(outline, architecture, image_shape):
+    """Parameters and multiply-adds of a traced network, from its own arrays."""
+    macs = 0
+
+    def count(next_call, args, kwargs, context):
+        nonlocal macs
+        out = next_call(*args, **kwargs)
+        module = context.module
+        if context.method_name == "__call__" and isinstance(
+            module, layers.ConvNorm | layers.ReluPointwiseNorm | layers.Halve | Edge
+        ):
+            weights = jax.tree.leaves_with_path(module.variables.get("params", {}))
+            linear = [leaf for path, leaf in weights if path[-1].key.endswith(LINEAR)]
+            macs += sum(leaf.size for leaf in linear) * out.shape[1] * out.shape[2]
+        if context.method_name == "__call__" and isinstance(module, layers.Classifier):
+            macs += module.variables["params"]["matrix"].size
+        return out
+
+    network = Network(outline, tuple(int(choice) for choice in architecture))
+    with nn.intercept_methods(count):
+        variables = jax.eval_shape(
+            network.init, jax.random.key(0), np.zeros((1, *image_shape), np.float32)
+        )
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"])), macs
+
+
+LINEAR = ("kernel", "matrix", "first", "second", "depthwise", "pointwise")
+
+
+@pytest.mark.parametrize("outline, image_shape", CASES, ids=str)
+def test_cost_is_what_the_network_holds(outline, image_shape, key):
+    pool = outline.space.sample(key, 6)
+    found = cost(outline, pool, image_shape)
+    expected = [measured(outline, row, image_shape) for row in pool]
+    np.testing.assert_array_equal(np.stack([found.params, found.macs], 1), expected)
+
+
+def test_published_architecture():
+    outline = Outline(channels=36, cells=6, classes=10)
+    found = cost(outline, outline.space.parse(NAONET_V2)[None])
+    assert found.params.tolist() == [4_387_654]  # measured on the official network
+
+
+def test_supernet_size():
+    outline = Outline(channels=20, cells=3, classes=10)
+    arguments = np.zeros((1, 32, 32, 3), np.float32), np.zeros(40, np.int32)
+    variables = jax.eval_shape(Supernet(outline).init, jax.random.key(0), *arguments)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 7_387_350
+
+
+def test_exchanged_architectures_cost_the_same(key):
+    outline = Outline(8, 1, 10)
+    pool = outline.space.random(key, 50)
+    exchanged = outline.space.exchange(jax.random.key(1), pool)
+    for first, second in zip(
+        *(vars(cost(outline, np.asarray(rows))).values() for rows in (pool, exchanged)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_hundred_thousand_in_seconds(key):
+    outline = Outline(20, 3, 10)
+    pool = np.asarray(outline.space.random(key, 100_000))
+    started = time.perf_counter()
+    found = cost(outline, pool)
+    assert time.perf_counter() - started < 10  # 1.0 s on two cores
+    assert len(found.params) == 100_000

@@ -1,0 +1,64 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from bnao_jax import optimizer, schedule
+
+
+def grads(step):
+    return {"a": jnp.array([[1.0, -2.0], [3.0, 0.5]]) * (step + 1), "b": jnp.array([4.0])}
+
+
+PARAMS = {"a": jnp.array([[0.1, 0.2], [0.3, 0.4]]), "b": jnp.array([-1.0])}
+
+
+def descend(transformation, steps, **extra):
+    params, state = PARAMS, transformation.init(PARAMS)
+    for step in range(steps):
+        updates, state = transformation.update(grads(step), state, params, **extra)
+        params = optax.apply_updates(params, updates)
+    return params, state
+
+
+def test_without_mask_it_is_optax_sgd():
+    ours, _ = descend(optimizer.sgd(weight_decay=0.01, clip=5.0), 4, learning_rate=0.1, mask=None)
+    theirs = optax.chain(
+        optax.clip_by_global_norm(5.0), optax.add_decayed_weights(0.01), optax.sgd(0.1, 0.9)
+    )
+    expected, _ = descend(theirs, 4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours, expected)
+
+
+def test_nesterov_is_optax_nesterov():
+    ours, _ = descend(optimizer.sgd(nesterov=True), 3, learning_rate=0.1, mask=None)
+    expected, _ = descend(optax.sgd(0.1, 0.9, nesterov=True), 3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours, expected)
+
+
+def test_masked_weights_keep_value_and_momentum_to_the_bit():
+    sgd = optimizer.sgd(weight_decay=0.1, clip=None)
+    everything = {"a": jnp.ones((1, 1), bool), "b": jnp.ones(1, bool)}
+    first_row = {"a": jnp.array([[True], [False]]), "b": jnp.zeros(1, bool)}
+    updates, state = sgd.update(
+        grads(0), sgd.init(PARAMS), PARAMS, learning_rate=0.1, mask=everything
+    )
+    params = optax.apply_updates(PARAMS, updates)
+    updates, later = sgd.update(grads(1), state, params, learning_rate=0.1, mask=first_row)
+    moved = optax.apply_updates(params, updates)
+    np.testing.assert_array_equal(moved["a"][1], params["a"][1])
+    np.testing.assert_array_equal(moved["b"], params["b"])
+    np.testing.assert_array_equal(later[2].trace["a"][1], state[2].trace["a"][1])
+    assert (moved["a"][0] != params["a"][0]).all()
+
+
+def test_cosine_by_hand():
+    rate = schedule.cosine(high=1.0, low=0.2, epochs=4, steps_per_epoch=10)
+    found = [float(rate(step)) for step in (0, 9, 10, 20, 39)]
+    expected = [0.2 + 0.4 * (1 + np.cos(np.pi * e / 4)) for e in (0, 0, 1, 2, 3)]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_exponential_by_hand():
+    rate = schedule.exponential(high=0.1, decay=0.97, steps_per_epoch=5)
+    np.testing.assert_allclose([rate(4), rate(14)], [0.1, 0.1 * 0.97**2], rtol=1e-6)

@@ -1,0 +1,115 @@
+"""Both forms of each operation in float64: ours against XLA's convolution and window reduction."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from bnao_jax.nn import layers, normalization, shifts
+
+LAYOUT = ("CHWN", "OIHW", "CHWN")
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def array(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
+def agree(ours, theirs, *args):
+    """Values and gradients agree; 1e-10 is float64 rounding over a few hundred sums."""
+    y, pull = jax.vjp(ours, *args)
+    expected, pull_expected = jax.vjp(theirs, *args)
+    np.testing.assert_allclose(y, expected, rtol=1e-10, atol=1e-10)
+    g = array(*y.shape, seed=9)
+    for found, wanted in zip(pull(g), pull_expected(g), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [(6, 6), (7, 5)])
+@pytest.mark.parametrize("kernel, dilation", [(3, 1), (5, 1), (3, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise(kernel, dilation, stride, size):
+    def reference(x, w):
+        pad = dilation * (kernel - 1) // 2
+        return lax.conv_general_dilated(
+            x,
+            w[:, None],
+            (stride, stride),
+            [(pad, pad)] * 2,
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=LAYOUT,
+            feature_group_count=x.shape[0],
+        )
+
+    ours = lambda x, w: shifts.depthwise(x, w, stride, dilation)
+    agree(ours, reference, array(3, *size, 2), array(3, kernel, kernel, seed=1))
+
+
+@pytest.mark.parametrize("size", [(6, 6), (7, 5), (1, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_average_pool_leaves_out_the_padding(stride, size):
+    def window_sum(x):
+        border = ((0, 0), (1, 1), (1, 1), (0, 0))
+        return lax.reduce_window(
+            x, np.zeros((), x.dtype), lax.add, (1, 3, 3, 1), (1, stride, stride, 1), border
+        )
+
+    reference = lambda x: window_sum(x) / window_sum(jnp.ones_like(x))
+    agree(lambda x: shifts.average_pool(x, stride), reference, array(2, *size, 3))
+
+
+@pytest.mark.parametrize("size", [(6, 6), (7, 5), (1, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_max_pool(stride, size):
+    def reference(x):
+        border = ((0, 0), (1, 1), (1, 1), (0, 0))
+        return lax.reduce_window(
+            x, np.array(-np.inf, x.dtype), lax.max, (1, 3, 3, 1), (1, stride, stride, 1), border
+        )
+
+    agree(lambda x: shifts.max_pool(x, stride), reference, array(2, *size, 3))
+
+
+def test_max_pool_sends_a_tie_to_one_input_only():
+    y, pull = jax.vjp(lambda x: shifts.max_pool(x, 2), jnp.zeros((1, 4, 4, 1)))
+    assert pull(jnp.ones_like(y))[0].sum() == y.size
+
+
+@pytest.mark.parametrize("stride, padding, kernel", [(1, 1, 3), (2, 1, 3), (1, 0, 2)])
+def test_convolve(stride, padding, kernel):
+    def reference(x, w):
+        pads = [(padding, padding)] * 2
+        return lax.conv_general_dilated(x, w, (stride, stride), pads, dimension_numbers=LAYOUT)
+
+    ours = lambda x, w: layers.convolve(x, w, stride=stride, padding=padding)
+    agree(ours, reference, array(3, 6, 5, 2), array(4, 3, kernel, kernel, seed=1))
+
+
+def test_batch_norm():
+    def reference(x, scale, offset):
+        mean = x.mean((1, 2, 3), keepdims=True)
+        variance = ((x - mean) ** 2).mean((1, 2, 3), keepdims=True)
+        unit = (x - mean) / jnp.sqrt(variance + normalization.EPSILON)
+        return unit * scale[:, None, None, None] + offset[:, None, None, None]
+
+    ours = lambda *args: normalization.batch_norm(*args)[0]
+    agree(ours, reference, array(3, 4, 5, 2), array(3, seed=1), array(3, seed=2))
+
+
+def test_given_statistics_that_are_the_batch_s_own():
+    x, scale, offset = array(3, 4, 5, 2), array(3, seed=1), array(3, seed=2)
+    y, used = layers.norm(x, scale, offset)
+    np.testing.assert_array_equal(layers.norm(x, scale, offset, used)[0], y)
+
+
+def test_halve_by_hand():
+    x = jnp.arange(9.0).reshape(1, 3, 3, 1)
+    y = layers.halve(x, jnp.ones((1, 1)), jnp.ones((1, 1)))
+    np.testing.assert_array_equal(y[0, ..., 0], [[0, 2], [6, 8]])
+    np.testing.assert_array_equal(y[1, ..., 0], [[4, 0], [0, 0]])  # odd phase, padded

@@ -1,0 +1,118 @@
+"""Every strategy goes through the same laws, and through a whole search on a toy objective."""
+
+import jax
+import numpy as np
+import pytest
+
+from bnao_jax.search import begin, search
+from bnao_jax.space import SearchSpace
+from bnao_jax.spaces.nao.space import nao_space
+from bnao_jax.strategies.nao import Settings, nao_strategy
+from bnao_jax.strategies.random import random_search
+
+SEEDS, ROUNDS, PROPOSALS = 60, 3, 20
+CAPACITY = SEEDS + (ROUNDS - 1) * PROPOSALS
+SPACE = nao_space("small", 2)
+NAO = Settings(capacity=CAPACITY, seeds=20, exchanges=2, epochs=15, batch_size=40)
+VALUES = np.random.default_rng(0).normal(size=(SPACE.decisions, 6))
+MAKERS = {
+    "nao": lambda space, accept=None: nao_strategy(space, NAO, accept=accept),
+    "random": lambda space, accept=None: random_search(space, accept=accept),
+}
+
+
+def objective(pool):
+    """A score that is a sum of one value for each decision."""
+    return VALUES[np.arange(pool.shape[1]), pool].sum(1).astype(np.float32)
+
+
+def run(strategy, key, *, seeds=None, on_round=lambda state, facts: None):
+    """A search whose training is counted and whose scores are the objective."""
+    trained = []
+
+    def train(number, pool):
+        trained.append((number, pool))
+        return np.arange(len(pool))
+
+    state = search(
+        key,
+        begin(key, strategy, SPACE.sample(key, SEEDS) if seeds is None else seeds),
+        SPACE,
+        strategy,
+        train=train,
+        evaluate=lambda number, pool: objective(pool),
+        rounds=ROUNDS,
+        proposals=PROPOSALS,
+        on_round=on_round,
+    )
+    return state, trained
+
+
+@pytest.fixture(params=MAKERS)
+def make(request):
+    return MAKERS[request.param]
+
+
+def test_proposals_are_new_valid_and_as_many_as_asked(make, key):
+    state, trained = run(make(SPACE), key)
+    population = state.population
+    SPACE.check(population.pool)
+    assert len(set(SPACE.keys(population.pool))) == len(population.pool) == CAPACITY
+    assert [len(pool) for _, pool in trained] == [SEEDS, PROPOSALS, PROPOSALS]
+    assert np.bincount(population.born).tolist() == [0, SEEDS, PROPOSALS, PROPOSALS]
+    np.testing.assert_array_equal(population.scores, objective(population.pool))
+    assert population.counts[:SEEDS].tolist() == list(range(SEEDS))
+    assert population.counts[-PROPOSALS:].tolist() == list(range(PROPOSALS))
+
+
+def test_the_limit_is_never_exceeded(make, key):
+    accept = lambda pool: np.asarray(pool)[:, [1, 3, 5, 7]].sum(1) <= 6
+    seeds = SPACE.sample(key, SEEDS, accept=accept)
+    state, _ = run(make(SPACE, accept), key, seeds=seeds)
+    assert len(state.population.pool) == CAPACITY
+    assert accept(state.population.pool).all()
+
+
+def test_a_kept_state_continues_alike(make, key):
+    kept = []
+    strategy = make(SPACE)
+    whole, _ = run(strategy, key, on_round=lambda state, facts: kept.append(state))
+    again, _ = run(strategy, key)
+    for first, second in zip(whole.population, again.population, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert [state.round for state in kept] == [1, 2, 3]
+
+
+def test_nao_proposes_better_than_random():
+    """The mean of what NAO proposes beats the mean of random architectures, on every key."""
+    facts = []
+    for seed in range(3):
+        state, _ = run(
+            MAKERS["nao"](SPACE), jax.random.key(seed), on_round=lambda state, f: facts.append(f)
+        )
+        population = state.population
+        random = population.scores[population.born == 1]
+        proposed = population.scores[population.born > 1]
+        error = random.std() / np.sqrt(len(proposed))
+        assert proposed.mean() > random.mean() + 2 * error
+    facts = [row for row in facts if row]
+    assert np.mean([row["held_out_pairwise_accuracy"] for row in facts]) > 0.5
+    for row in facts:
+        assert row["decoded_new"] + row["filled_at_random"] == PROPOSALS
+
+
+def test_nao_refuses_more_than_its_capacity(key):
+    strategy = MAKERS["nao"](SPACE)
+    pool = SPACE.sample(key, CAPACITY + 1)
+    with pytest.raises(ValueError, match="exceed the capacity"):
+        strategy.tell(strategy.init(key), key, pool, objective(pool))
+
+
+def test_nao_takes_spaces_of_odd_length(key):
+    space = SearchSpace("plain", (3, 4, 5), (1, 1, 1))
+    strategy = nao_strategy(space, Settings(capacity=20, seeds=5, exchanges=1, epochs=2))
+    pool = space.sample(key, 20)
+    scores = pool.sum(1).astype(np.float32)
+    state, _ = strategy.tell(strategy.init(key), key, pool, scores)
+    proposed, _ = strategy.ask(state, key, 6, space.keys(pool))
+    assert len(set(space.keys(proposed)) - set(space.keys(pool))) == 6
