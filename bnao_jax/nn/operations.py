@@ -1,13 +1,7 @@
-"""Candidate operations on an edge, forward and backward, cut at the norms.
-
-An operation is a chain of units, each a linear map and a norm. The forward pass returns what
-enters each norm; from these and the input the backward pass recomputes the rest, so that all
-operations save arrays of the same shapes and can share a `lax.switch`.
-"""
+"""Candidate operations on an edge: tables of units, applied by one function."""
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 
 from bnao_jax.nn import shifts
@@ -59,11 +53,11 @@ def _linear_maps(operation, stride):
         return [lambda x, w: halve(x, w["first"], w["second"])]
 
     def unit(step):
-        def apply(x, w):
+        def separable_map(x, w):
             x = shifts.depthwise(relu(x), w["depthwise"], step, operation.dilation)
             return pointwise(x, w["pointwise"])
 
-        return apply
+        return separable_map
 
     return [unit(stride if n == 0 else 1) for n in range(operation.units)]
 
@@ -78,7 +72,7 @@ def _unweighted(operation, stride):
     return lambda x: pool(x, stride)
 
 
-def forward(operation, stride, x, weights, *, given=None, axis_name=None):
+def apply(operation, stride, x, weights, *, given=None, axis_name=None):
     """Applies an operation to x `[C, H, W, B]`.
 
     Args:
@@ -91,41 +85,14 @@ def forward(operation, stride, x, weights, *, given=None, axis_name=None):
       axis_name: device axis of the batch's statistics.
 
     Returns:
-      the output, the list of norm inputs, the list of statistics.
+      the output and the list of the units' statistics.
     """
     name = weights_name(operation, stride)
     if name is None:
-        return _unweighted(operation, stride)(x), [], []
-    cuts, statistics = [], []
+        return _unweighted(operation, stride)(x), []
+    statistics = []
     for n, linear in enumerate(_linear_maps(operation, stride)):
-        unit = weights[name][n]
-        cuts.append(linear(x, unit["linear"]))
-        x, used = norm(cuts[-1], **unit["norm"], given=_row(given, n), axis_name=axis_name)
+        unit, known = weights[name][n], None if given is None else given[n]
+        x, used = norm(linear(x, unit["linear"]), **unit["norm"], given=known, axis_name=axis_name)
         statistics.append(used)
-    return x, cuts, statistics
-
-
-def backward(operation, stride, x, weights, cuts, gradient, *, given=None, axis_name=None):
-    """Gradients of `forward` with respect to x and all weights, from its norm inputs."""
-    name = weights_name(operation, stride)
-    zeros = jax.tree.map(jnp.zeros_like, weights)
-    if name is None:
-        (dx,) = jax.vjp(_unweighted(operation, stride), x)[1](gradient)
-        return dx, zeros
-    maps, units, found = _linear_maps(operation, stride), weights[name], []
-
-    def normalised(n, cut, w):
-        return norm(cut, **w, given=_row(given, n), axis_name=axis_name)[0]
-
-    for n in reversed(range(len(maps))):
-        unit = units[n]
-        pull = jax.vjp(lambda c, w, n=n: normalised(n, c, w), cuts[n], unit["norm"])[1]
-        gradient, d_norm = pull(gradient)
-        entered = normalised(n - 1, cuts[n - 1], units[n - 1]["norm"]) if n else x
-        gradient, d_linear = jax.vjp(maps[n], entered, unit["linear"])[1](gradient)
-        found.insert(0, {"linear": d_linear, "norm": d_norm})
-    return gradient, zeros | {name: found}
-
-
-def _row(given, n):
-    return None if given is None else given[n]
+    return x, statistics

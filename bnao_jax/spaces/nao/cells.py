@@ -1,13 +1,17 @@
 """One path through a run of equal cells with shared weights, and its gradient.
 
 Glossary: N equal cells, B nodes, E = 2B edges, S = B + 2 states (the two inputs, then the nodes),
-U units of an operation, maps `[C, H, W, batch]`.
+maps `[C, H, W, batch]`.
 
-The path is a loop over cells of a loop over edges, static or traced (`nn.choose`). States lie in
-one buffer that is written in place. The gradient is written by hand: the backward loops run the
-other way over a buffer of state gradients, take each edge's branch alone, and start from the norm
-inputs saved on the way. Differentiating the loops automatically would instead keep the residuals
-of all branches and build a buffer of zeros for every state that is read.
+The path is a loop over cells of a loop over edges, static or traced (`nn.choose`). The states of
+all cells lie in one buffer that is written in place; they are all that is kept for the gradient,
+which is written by hand: the loops run backwards over a buffer of state gradients, and each edge
+takes the gradient of its own operation alone, recomputed from the state it reads. Differentiating
+the loops automatically would instead keep the residuals of all branches, and build a buffer of
+zeros for every state that is read.
+
+Recomputing costs little: a depthwise output is needed again for the gradient of the 1x1
+convolution behind it, whatever is kept.
 """
 
 import dataclasses
@@ -24,7 +28,7 @@ from bnao_jax.nn.choose import choose, fold, is_static
 from bnao_jax.nn.layers import halve, norm, pointwise, relu
 from bnao_jax.spaces.nao.space import CELL_INPUTS, EDGES_PER_NODE, loose_ends
 
-CUTS = 2  # norm inputs kept for each edge: the most any operation has
+NORMS = 2  # statistics kept for each edge: the most norms any operation has
 
 
 class Path(NamedTuple):
@@ -82,9 +86,9 @@ class Settings:
 
 def _take(tree, *rows):
     def take(array):
-        for row in rows:
-            array = lax.dynamic_index_in_dim(array, row, keepdims=False)
-        return array
+        starts = (*rows, *(0,) * (array.ndim - len(rows)))
+        sizes = (*(1,) * len(rows), *array.shape[len(rows) :])
+        return lax.dynamic_slice(array, starts, sizes).reshape(array.shape[len(rows) :])
 
     return jax.tree.map(take, tree)
 
@@ -114,10 +118,12 @@ def _factors(drop, cell, edge, dtype):
 
 
 class _Cell:
-    """Forward and backward steps of a cell; states of a normal cell fill one buffer `[S, maps]`.
+    """The steps of a cell, forward and backward.
 
-    A reduction cell has two, since its inputs `[2, maps]` are twice as large as its nodes
-    `[B, maps]`. An edge that reads an input of a reduction cell has stride 2.
+    The states of normal cells fill one buffer `[N, S, maps]`. A reduction cell has two, its inputs
+    `[1, 2, maps]` being twice as large as its nodes `[1, B, maps]`; an edge that reads one of the
+    inputs then has stride 2. Gradients of the states of the present cell lie in buffers without
+    the axis of cells.
     """
 
     def __init__(self, settings, path):
@@ -129,31 +135,33 @@ class _Cell:
         self.nodes = self.edges // EDGES_PER_NODE
         self.states = self.nodes + CELL_INPUTS
 
+    def buffers(self, cells, maps):
+        """Room for the states of so many cells; `maps` is like an input."""
+        room = lambda states, *shape: jnp.zeros((cells, states, *shape), maps.dtype)
+        if not self.split:
+            return (room(self.states, *maps.shape),)
+        c, h, w, b = maps.shape
+        return room(CELL_INPUTS, *maps.shape), room(self.nodes, c, -(-h // 2), -(-w // 2), b)
+
     def place(self, state):
-        """Rows of a state in each buffer; only the one of its own buffer counts."""
+        """Rows of a state in each buffer; only that in its own buffer counts."""
         if not self.split:
             return (state,)
         if is_static(state):
             return min(state, CELL_INPUTS - 1), max(state - CELL_INPUTS, 0)
         return jnp.minimum(state, CELL_INPUTS - 1), jnp.maximum(state - CELL_INPUTS, 0)
 
-    def is_node(self, state):
-        """0 for a state in the first buffer, 1 for one in the second."""
+    def home(self, state):
+        """The number of a state's own buffer."""
         if not self.split:
             return 0
         return int(state >= CELL_INPUTS) if is_static(state) else (state >= CELL_INPUTS) * 1
 
-    def buffers(self, first, second):
-        """Buffers with both inputs in their rows; the others are not yet set."""
-        inputs = jnp.stack([first, second])
-        c, h, w, b = first.shape
-        if not self.split:
-            return (jnp.concatenate([inputs, jnp.zeros((self.nodes, c, h, w, b), first.dtype)]),)
-        small = (self.nodes, c, -(-h // 2), -(-w // 2), b)
-        return inputs, jnp.zeros(small, first.dtype)
-
     def node_row(self, edge):
+        """Row, in the last buffer, of the node that an edge belongs to."""
         return edge // EDGES_PER_NODE + (0 if self.split else CELL_INPUTS)
+
+    # Edges.
 
     def branches(self, function):
         """`function(operation, stride, buffer)` for each operation, on each buffer."""
@@ -164,196 +172,175 @@ class _Cell:
         return found
 
     def branch(self, edge):
-        operation = _pick(self.path.operations, edge)
-        offset = len(self.settings.candidates) * self.is_node(_pick(self.path.inputs, edge))
-        return operation + offset
+        home = self.home(_pick(self.path.inputs, edge))
+        return _pick(self.path.operations, edge) + len(self.settings.candidates) * home
 
-    # Edges.
-
-    def forward_edge(self, edge, buffers, weights, given):
-        """Output, norm inputs `[CUTS, maps]`, statistics `[CUTS, 2, C]` of one edge."""
+    def forward_edge(self, n, edge, buffers, weights, given):
+        """Output and statistics `[NORMS, 2, C]` of an edge of cell n."""
         rows = self.place(_pick(self.path.inputs, edge))
-        axis_name = self.settings.axis_name
 
-        def apply(operation, stride, at, buffers, weights, given):
-            x = _take(buffers[at], rows[at])
-            out, cuts, used = operations.forward(
-                operation, stride, x, weights, given=given, axis_name=axis_name
+        def run(operation, stride, at, weights, given):
+            x = _take(buffers[at], n, rows[at])
+            y, used = operations.apply(
+                operation, stride, x, weights, given=given, axis_name=self.settings.axis_name
             )
-            missing = CUTS - len(cuts)
-            cuts = cuts + [jnp.zeros_like(out)] * missing
-            used = used + [jnp.zeros((2, out.shape[0]), jnp.float32)] * missing
-            return out, tuple(cuts), jnp.stack(used)
+            used += [layers.initial_statistics((x.shape[0],))] * (NORMS - len(used))
+            return y, jnp.stack(used)
 
-        return choose(self.branch(edge), self.branches(apply), buffers, weights, given)
+        return choose(self.branch(edge), self.branches(run), weights, given)
 
-    def backward_edge(self, edge, buffers, weights, given, cuts, gradient):
-        """Gradients of the state read, one for each buffer, and of the weights."""
+    def backward_edge(self, n, edge, buffers, weights, given, gradient):
+        """Gradients of the state read, one for each buffer, and of the weights.
+
+        `gradient` is a function: it is called by the branch that is taken.
+        """
         rows = self.place(_pick(self.path.inputs, edge))
-        axis_name = self.settings.axis_name
 
-        def apply(operation, stride, at, buffers, weights, given, cuts, gradient):
-            x = _take(buffers[at], rows[at])
-            dx, d_weights = operations.backward(
-                operation, stride, x, weights, cuts, gradient, given=given, axis_name=axis_name
-            )
-            return self.own(dx, at, buffers), d_weights
+        def run(operation, stride, at, weights):
+            def output(x, weights):
+                return operations.apply(
+                    operation, stride, x, weights, given=given, axis_name=self.settings.axis_name
+                )[0]
 
-        branches = self.branches(apply)
-        return choose(self.branch(edge), branches, buffers, weights, given, cuts, gradient)
+            x = _take(buffers[at], n, rows[at])
+            dx, d_weights = jax.vjp(output, x, weights)[1](gradient())
+            zeros = (jnp.zeros(buffer.shape[2:], buffer.dtype) for buffer in buffers)
+            return tuple(dx if m == at else zero for m, zero in enumerate(zeros)), d_weights
 
-    @staticmethod
-    def own(gradient, at, buffers):
-        """The gradient for its own buffer and zeros for the other."""
-        zeros = (jnp.zeros(buffer.shape[1:], buffer.dtype) for buffer in buffers)
-        return tuple(gradient if n == at else zero for n, zero in enumerate(zeros))
+        return choose(self.branch(edge), self.branches(run), weights)
 
     # Loose ends: ReLU and a block of a 1x1 convolution each, summed.
 
-    def _term(self, at, x, matrix, halving, given):
-        """The contribution of one loose state and the statistics of its halving."""
-        used = jnp.zeros((2, x.shape[0]), jnp.float32)
+    def term(self, at, x, matrix, halving, given):
+        """The contribution of one loose state, and the statistics of its halving."""
+        used = layers.initial_statistics((x.shape[0],))
         if self.split and at == 0:
             x = halve(x, **halving["linear"])
             x, used = norm(x, **halving["norm"], given=given, axis_name=self.settings.axis_name)
         return pointwise(relu(x), matrix), used
 
-    def _terms(self, function):
-        return [functools.partial(function, at) for at in range(2 if self.split else 1)]
-
-    def _halving(self, weights, given, rows):
+    def halving(self, weights, given, rows):
         """Weights and statistics of the halving of an unused input of a reduction cell."""
         if not self.split:
             return None, None
-        return _take(weights["halve"], rows[0]), None if given is None else given["halve"][rows[0]]
+        known = None if given is None else _take(given["halve"], rows[0])
+        return _take(weights["halve"], rows[0]), known
 
-    def forward_loose(self, buffers, weights, given):
+    def forward_loose(self, n, buffers, weights, given):
         """Sum over loose states, before the norm, and the statistics of their halvings."""
 
-        def add(n, carry):
+        def add(place, carry):
             total, used = carry
-            state = _pick(self.path.order, n)
-            rows = self.place(state)
-            halving, known = self._halving(weights, given, rows)
+            state = _pick(self.path.order, place)
+            rows, home = self.place(state), self.home(state)
+            halving, known = self.halving(weights, given, rows)
 
-            def apply(at, matrix, halving, known):
-                return self._term(at, _take(buffers[at], rows[at]), matrix, halving, known)
+            def run(at, matrix, halving, known):
+                return self.term(at, _take(buffers[at], n, rows[at]), matrix, halving, known)
 
-            operands = _take(weights["combine"], state), halving, known
-            term, own = choose(self.is_node(state), self._terms(apply), *operands)
+            branches = [functools.partial(run, at) for at in range(len(buffers))]
+            matrix = _take(weights["combine"], state)
+            term, own = choose(home, branches, matrix, halving, known)
             if self.split:
-                old = _take(used, rows[0])
-                used = _put(used, _where(self.is_node(state) == 0, own, old), rows[0])
+                used = _put(used, _where(home == 0, own, _take(used, rows[0])), rows[0])
             return total + term, used
 
-        start = jnp.zeros(buffers[-1].shape[1:], buffers[-1].dtype)
-        used = jnp.zeros((CELL_INPUTS, 2, start.shape[0]), jnp.float32)
-        return fold(self.path.count, add, (start, used), static=self.static)
+        total = jnp.zeros(buffers[-1].shape[2:], buffers[-1].dtype)
+        used = layers.initial_statistics((CELL_INPUTS, total.shape[0]))
+        return fold(self.path.count, add, (total, used), static=self.static)
 
-    def backward_loose(self, buffers, weights, given, gradient):
-        """Sets the gradient of every state, zero where it is not loose, and of the weights."""
+    def backward_loose(self, n, buffers, weights, given, gradient):
+        """Gradients of all states, zero where they are not loose, and of the weights."""
 
-        def visit(state, carry):
+        def visit(at, row, carry):
             d_buffers, d_combine, d_halve = carry
-            rows = self.place(state)
-            halving, known = self._halving(weights, given, rows)
+            state = row + CELL_INPUTS * at
+            halving, known = self.halving(weights, given, (row,))
             matrix = _take(weights["combine"], state)
 
-            def none(at, matrix, halving, gradient):
-                zeros = jax.tree.map(jnp.zeros_like, (matrix, halving))
-                return jnp.zeros(buffers[at].shape[1:], buffers[at].dtype), *zeros
+            def none(matrix, halving):
+                zeros = jnp.zeros(buffers[at].shape[2:], buffers[at].dtype)
+                return zeros, *jax.tree.map(jnp.zeros_like, (matrix, halving))
 
-            def pull(at, matrix, halving, gradient):
-                term = lambda x, m, h: self._term(at, x, m, h, known)[0]
-                return jax.vjp(term, _take(buffers[at], rows[at]), matrix, halving)[1](gradient)
+            def pull(matrix, halving):
+                term = lambda x, m, h: self.term(at, x, m, h, known)[0]
+                return jax.vjp(term, _take(buffers[at], n, row), matrix, halving)[1](gradient)
 
-            at = int(self.split and state >= CELL_INPUTS)
             loose = _pick(self.path.loose, state)
             loose = int(loose) if is_static(loose) else loose * 1
-            branches = [functools.partial(none, at), functools.partial(pull, at)]
-            dx, d_matrix, d_halving = choose(loose, branches, matrix, halving, gradient)
-            d_buffers = tuple(
-                _put(buffer, dx, rows[n]) if n == at else buffer
-                for n, buffer in enumerate(d_buffers)
-            )
+            dx, d_matrix, d_halving = choose(loose, [none, pull], matrix, halving)
+            d_buffers = (*d_buffers[:at], _put(d_buffers[at], dx, row), *d_buffers[at + 1 :])
             if at == 0 and self.split:
-                d_halve = _put(d_halve, d_halving, rows[0])
+                d_halve = _put(d_halve, d_halving, row)
             return d_buffers, _put(d_combine, d_matrix, state), d_halve
 
-        zeros = functools.partial(jax.tree.map, jnp.zeros_like)
-        carry = zeros(buffers), zeros(weights["combine"]), zeros(weights.get("halve"))
-        if self.static or self.split:
-            return fold(self.states, visit, carry, static=True)
-        return fold(self.states, visit, carry, static=False)
+        d_buffers = tuple(jnp.zeros(buffer.shape[1:], buffer.dtype) for buffer in buffers)
+        zeros = jax.tree.map(jnp.zeros_like, (weights["combine"], weights.get("halve")))
+        carry = d_buffers, *zeros
+        for at, buffer in enumerate(buffers):
+            step = functools.partial(visit, at)
+            carry = fold(buffer.shape[1], step, carry, static=self.static)
+        return carry
 
 
 def initial_statistics(cells, edges, width):
     """Room for the statistics float32[..., 2, C] of every norm of N cells."""
-    leads = {"edges": (cells, edges, CUTS), "combine": (cells,), "halve": (cells, CELL_INPUTS)}
+    leads = {"edges": (cells, edges, NORMS), "combine": (cells,), "halve": (cells, CELL_INPUTS)}
     return {name: layers.initial_statistics((*lead, width)) for name, lead in leads.items()}
 
 
+def _of_cell(weights, n):
+    """A cell's weights, without those of its edges."""
+    return _take({name: stack for name, stack in weights.items() if name != "edges"}, n)
+
+
 def _forward(settings, keep, path, weights, inputs, drop, given):
-    """Runs all cells. Returns outputs, statistics and, if `keep`, what the gradient needs."""
+    """Runs all cells; returns outputs, statistics, and what the gradient needs if `keep`."""
     cell = _Cell(settings, path)
     first, second, third = inputs
     cells = weights["norm"]["scale"].shape[0]
-    maps = cell.buffers(first, second)[-1]
     statistics = initial_statistics(cells, cell.edges, first.shape[0])
-    saved = None
-    if keep:
-        stacked = lambda *lead: jnp.zeros((*lead, *maps.shape[1:]), maps.dtype)
-        saved = {
-            "buffers": jax.tree.map(
-                lambda b: jnp.zeros((cells, *b.shape), b.dtype), cell.buffers(first, second)
-            ),
-            "cuts": tuple(stacked(cells, cell.edges) for _ in range(CUTS)),
-            "sums": stacked(cells),
-        }
+    buffers = cell.buffers(cells if keep else 1, first)
+    sums = jnp.zeros((cells if keep else 1, *buffers[-1].shape[2:]), first.dtype)
 
     def run_cell(n, carry):
-        first, second, statistics, saved = carry
-        own = _take({k: v for k, v in weights.items() if k != "edges"}, n)
-        known = None if given is None else _take(given, n)
+        first, second, statistics, buffers, sums = carry
+        own, known = _of_cell(weights, n), None if given is None else _take(given, n)
+        row = n if keep else 0  # without a gradient all cells share one room
+        buffers = (_put(_put(buffers[0], first, row, 0), second, row, 1), *buffers[1:])
 
         def run_edge(edge, carry):
-            buffers, statistics, saved = carry
+            buffers, statistics = carry
             known_edge = None if known is None else _take(known["edges"], edge)
             edge_weights = _take(weights["edges"], n, edge)
-            y, cuts, used = cell.forward_edge(edge, buffers, edge_weights, known_edge)
+            y, used = cell.forward_edge(row, edge, buffers, edge_weights, known_edge)
             if drop is not None:
                 y = y * _factors(drop, n, edge, y.dtype)
-            row = cell.node_row(edge)
-            y = y + _where(edge % EDGES_PER_NODE > 0, _take(buffers[-1], row), jnp.zeros_like(y))
-            buffers = (*buffers[:-1], _put(buffers[-1], y, row))
-            statistics = {**statistics, "edges": _put(statistics["edges"], used, n, edge)}
-            if keep:
-                saved = {**saved, "cuts": _put(saved["cuts"], cuts, n, edge)}
-            return buffers, statistics, saved
+            at = row, cell.node_row(edge)
+            begun = edge % EDGES_PER_NODE > 0
+            y = y + _where(begun, _take(buffers[-1], *at), jnp.zeros_like(y))
+            return (*buffers[:-1], _put(buffers[-1], y, *at)), _put(statistics, used, n, edge)
 
-        carry = cell.buffers(first, second), statistics, saved
-        carry = fold(cell.edges, run_edge, carry, static=cell.static)
-        buffers, statistics, saved = carry
-        total, halved = cell.forward_loose(buffers, own, known)
+        carry = buffers, statistics["edges"]
+        buffers, of_edges = fold(cell.edges, run_edge, carry, static=cell.static)
+        total, of_halves = cell.forward_loose(row, buffers, own, known)
         known_sum = None if known is None else known["combine"]
         out, used = norm(total, **own["norm"], given=known_sum, axis_name=settings.axis_name)
         statistics = {
-            "edges": statistics["edges"],
+            "edges": of_edges,
             "combine": _put(statistics["combine"], used, n),
-            "halve": _put(statistics["halve"], halved, n),
+            "halve": _put(statistics["halve"], of_halves, n),
         }
-        if keep:
-            saved = {**saved, "sums": _put(saved["sums"], total, n)}
-            saved["buffers"] = _put(saved["buffers"], buffers, n)
         follower = second if third is None else _where(n == 0, third, second)
-        return follower, out, statistics, saved
+        return follower, out, statistics, buffers, _put(sums, total, row)
 
-    if settings.stride == 2:
-        # One cell, whose output is smaller than its inputs.
-        _, out, statistics, saved = run_cell(0, (first, second, statistics, saved))
-        return (second, out), statistics, saved
-    carry = fold(cells, run_cell, (first, second, statistics, saved), static=cell.static)
-    return carry[:2], *carry[2:]
+    carry = first, second, statistics, buffers, sums
+    if cell.split:  # one cell, whose output is smaller than its inputs
+        carry = run_cell(0, carry)
+    else:
+        carry = fold(cells, run_cell, carry, static=cell.static)
+    follower, out, statistics, buffers, sums = carry
+    return (follower, out), statistics, (buffers, sums)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -363,7 +350,7 @@ def run_cells(settings, path, weights, inputs, drop, given):
     Args:
       settings: the `Settings`, with the path where it is static.
       path: the traced `Path`, or None.
-      weights: tree of stacks: `edges` `[N, E, …]` as in `operations.forward`, `combine`
+      weights: tree of stacks: `edges` `[N, E, …]` as in `operations.apply`, `combine`
         `[N, S, C, C]`, `norm`, and for a reduction cell `halve` `[N, 2, …]`.
       inputs: maps of the first and the second input of the first cell, and the first input of the
         second cell where that is not the first cell's second input (else None).
@@ -371,8 +358,8 @@ def run_cells(settings, path, weights, inputs, drop, given):
       given: statistics as returned, or None for the batch's own.
 
     Returns:
-      the last two outputs (for N = 1 the first of them is the follower of the inputs), and the
-      statistics of all norms, which carry no gradient.
+      the inputs of a cell that would follow (the second is the output), and the statistics of all
+      norms, which carry no gradient.
     """
     return _forward(settings, False, path, weights, inputs, drop, given)[:2]
 
@@ -384,33 +371,32 @@ def _run_forward(settings, path, weights, inputs, drop, given):
 
 
 def _run_backward(settings, residuals, gradients):
-    path, weights, drop, given, saved, third = residuals
-    has_third = third is not None
+    path, weights, drop, given, (buffers, sums), third = residuals
     cell = _Cell(settings, path)
     cells = weights["norm"]["scale"].shape[0]
-    others = {k: v for k, v in weights.items() if k != "edges"}
 
     def run_cell(n, carry):
         d_follower, d_out, _, d_weights = carry
-        buffers, own = _take(saved["buffers"], n), _take(others, n)
-        known = None if given is None else _take(given, n)
-        total = _take(saved["sums"], n)
+        own, known = _of_cell(weights, n), None if given is None else _take(given, n)
 
         def normalised(total, w):
             known_sum = None if known is None else known["combine"]
             return norm(total, **w, given=known_sum, axis_name=settings.axis_name)[0]
 
-        d_total, d_norm = jax.vjp(normalised, total, own["norm"])[1](d_out)
-        d_buffers, d_combine, d_halve = cell.backward_loose(buffers, own, known, d_total)
+        d_total, d_norm = jax.vjp(normalised, _take(sums, n), own["norm"])[1](d_out)
+        loose = cell.backward_loose(n, buffers, own, known, d_total)
+        d_buffers, d_combine, d_halve = loose
 
         def run_edge(edge, carry):
             d_buffers, d_edges = carry
-            g = _take(d_buffers[-1], cell.node_row(edge))
-            if drop is not None:
-                g = g * _factors(drop, n, edge, g.dtype)
+
+            def gradient():
+                g = _take(d_buffers[-1], cell.node_row(edge))
+                return g if drop is None else g * _factors(drop, n, edge, g.dtype)
+
             known_edge = None if known is None else _take(known["edges"], edge)
-            edge_weights, cuts = _take(weights["edges"], n, edge), _take(saved["cuts"], n, edge)
-            dxs, dw = cell.backward_edge(edge, buffers, edge_weights, known_edge, cuts, g)
+            edge_weights = _take(weights["edges"], n, edge)
+            dxs, dw = cell.backward_edge(n, edge, buffers, edge_weights, known_edge, gradient)
             rows = cell.place(_pick(cell.path.inputs, edge))
             d_buffers = tuple(
                 _put(buffer, _take(buffer, row) + dx, row)
@@ -420,23 +406,26 @@ def _run_backward(settings, residuals, gradients):
 
         carry = d_buffers, d_weights["edges"]
         carry = fold(cell.edges, run_edge, carry, static=cell.static, reverse=True)
-        d_buffers, d_edges = carry
+        (d_inputs, *_), d_edges = carry
         d_own = {"norm": d_norm, "combine": d_combine}
         if cell.split:
             d_own["halve"] = d_halve
-        d_others = {k: _put(d_weights[k], v, n) for k, v in d_own.items()}
-        d_first, d_second = d_buffers[0][0], d_buffers[0][1]
-        follows = _where(n == 0, jnp.zeros_like(d_second), d_follower) if has_third else d_follower
+        d_others = {name: _put(d_weights[name], value, n) for name, value in d_own.items()}
+        d_first, d_second = d_inputs[0], d_inputs[1]
+        follows = d_follower
+        if third is not None:
+            follows = _where(n == 0, jnp.zeros_like(d_follower), d_follower)
         return d_first, d_second + follows, d_follower, {"edges": d_edges, **d_others}
 
     (d_follower, d_out), _ = gradients
     carry = d_follower, d_out, d_follower, jax.tree.map(jnp.zeros_like, weights)
-    if settings.stride == 2:
+    if cell.split:
         carry = run_cell(0, carry)
     else:
         carry = fold(cells, run_cell, carry, static=cell.static, reverse=True)
     d_first, d_second, d_third, d_weights = carry
-    return None, d_weights, (d_first, d_second, d_third if has_third else None), None, None
+    d_inputs = d_first, d_second, None if third is None else d_third
+    return None, d_weights, d_inputs, None, None
 
 
 run_cells.defvjp(_run_forward, _run_backward)

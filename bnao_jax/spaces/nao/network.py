@@ -35,11 +35,11 @@ class Edge(nn.Module):
     def __call__(self, x, *, given=False):
         name = operations.weights_name(self.operation, self.stride)
         if name is None:
-            return operations.forward(self.operation, self.stride, x, {})[0]
+            return operations.apply(self.operation, self.stride, x, {})[0]
         units = 1 if name == SKIP else self.operation.units
         weights = {name: [self._unit(n, name, x.shape[0], x.dtype) for n in range(units)]}
         known = layers.known_statistics(self, given)
-        y, _, used = operations.forward(
+        y, used = operations.apply(
             *(self.operation, self.stride, x, weights), given=known, axis_name=self.axis_name
         )
         layers.record_statistics(self, given, jnp.stack(used))
