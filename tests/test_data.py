@@ -324,13 +324,30 @@ def pixels(batch: int, side: int = 8, channels: int = 3) -> jax.Array:
     return jnp.asarray(rng.integers(1, 256, (batch, side, side + 1, channels), np.uint8))
 
 
+def example_keys(seed, size):
+    return data.example_keys(jax.random.key(seed), jnp.arange(size))
+
+
+def test_a_part_of_a_batch_is_changed_like_the_whole():
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), np.uint8)
+    change = data.Augmentation((0.5,) * 3, (0.25,) * 3, flip=True, pad=2, cutout=2)
+    keys = example_keys(0, 6)
+    np.testing.assert_array_equal(change(keys, images)[2:4], change(keys[2:4], images[2:4]))
+
+
 def augmented(
     seed: int, images: jax.Array, *, flip=False, pad=0, cutout=0, raw=False
 ) -> np.ndarray:
     """Jitted augment; `raw` takes the normalisation out, to exact pixel values 0..255."""
     mean, std = (np.zeros(3), np.full(3, 1 / 255)) if raw else (MEAN, STD)
     changed = AUGMENT(
-        jax.random.key(seed), images, mean=mean, std=std, flip=flip, pad=pad, cutout=cutout
+        example_keys(seed, len(images)),
+        images,
+        mean=mean,
+        std=std,
+        flip=flip,
+        pad=pad,
+        cutout=cutout,
     )
     assert changed.shape == images.shape and changed.dtype == jnp.float32
     return np.round(changed).astype(np.uint8) if raw else np.asarray(changed)
