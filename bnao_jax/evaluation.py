@@ -124,10 +124,10 @@ def make_evaluate(apply, scoring: Scoring, devices):
 
     def evaluate(params, pool, valid, calibration=None, *, progress=lambda count: None):
         pool = np.asarray(pool, np.int32)
-        if scoring.statistics == "estimated" and len(calibration) < scoring.batch_size:
+        calibrating = 0 if calibration is None else len(calibration)
+        if scoring.statistics == "estimated" and calibrating < scoring.batch_size:
             raise ValueError(
-                f"{len(calibration)} calibration images are fewer than a batch of "
-                f"{scoring.batch_size}"
+                f"{calibrating} calibration images are fewer than a batch of {scoring.batch_size}"
             )
         unused = np.zeros((1, *valid[0].shape[1:]), np.uint8)
         calibration = calibration if scoring.statistics == "estimated" else unused

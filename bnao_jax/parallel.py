@@ -60,6 +60,13 @@ def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
     return run
 
 
+def check_batch(batch_size, devices):
+    """Raises ValueError where a global batch cannot be divided over all processes' devices."""
+    count = len(devices) * jax.process_count()
+    if batch_size % count:
+        raise ValueError(f"batch size {batch_size} is not divisible by {count} devices")
+
+
 def own_rows(batch_size):
     """Rows int32[batch_size / devices] of a global batch that belong to the present device."""
     local = batch_size // lax.axis_size(AXIS)

@@ -16,7 +16,7 @@ from jax import lax
 from bnao_jax import data, sampler
 from bnao_jax.data import Augmentation
 from bnao_jax.nn.layers import DropPath
-from bnao_jax.parallel import AXIS, over_devices, own_rows
+from bnao_jax.parallel import AXIS, check_batch, over_devices, own_rows
 
 
 class State(NamedTuple):
@@ -105,9 +105,7 @@ def make_train(apply, on_path, recipe: Recipe, devices):
       recipe: the recipe.
       devices: local devices; their number divides the batch.
     """
-    count = len(devices) * jax.process_count()
-    if recipe.batch_size % count:
-        raise ValueError(f"batch size {recipe.batch_size} is not divisible by {count} devices")
+    check_batch(recipe.batch_size, devices)
 
     def loss_of(params, images, labels, architecture, drop_path):
         logits = apply(params, images, architecture, drop_path)
@@ -144,6 +142,8 @@ def make_train(apply, on_path, recipe: Recipe, devices):
             (loss, accuracy), gradients = jax.value_and_grad(loss_of, has_aux=True)(
                 state.params, images, labels, architecture, drop_path
             )
+            # The path is to blame where its own device's loss fails, else the sum over devices.
+            failing = lax.pmax(jnp.where(jnp.isfinite(loss), -1, row), AXIS)
             loss, accuracy, gradients = lax.pmean((loss, accuracy, gradients), AXIS)
             mask = None
             if recipe.frozen_off_path:
@@ -166,7 +166,9 @@ def make_train(apply, on_path, recipe: Recipe, devices):
                 accuracy=report.accuracy + accuracy,
                 counts=report.counts + trained,
                 failed_step=jnp.where(failed, state.step, report.failed_step),
-                failed_row=jnp.where(failed, row, report.failed_row),
+                failed_row=jnp.where(
+                    failed, jnp.where(failing < 0, row, failing), report.failed_row
+                ),
             )
             params = optax.apply_updates(state.params, updates)
             return State(params, optimizer, state.step + 1), report

@@ -17,7 +17,7 @@ from bnao_jax import data
 from bnao_jax.data import Augmentation
 from bnao_jax.evaluation import measure
 from bnao_jax.nn.layers import DropPath
-from bnao_jax.parallel import AXIS, over_devices, own_rows
+from bnao_jax.parallel import AXIS, check_batch, over_devices, own_rows
 from bnao_jax.supernet_training import cross_entropy
 
 STATISTICS_MOMENTUM = 0.1  # of the running statistics; the first batch counts in full
@@ -69,6 +69,7 @@ def make_train(network, recipe: Recipe, devices):
       recipe: the recipe.
       devices: local devices; their number divides the batch.
     """
+    check_batch(recipe.batch_size, devices)
 
     def loss_of(params, images, labels, drop_path, dropout_key):
         logits, changed = network.apply(
@@ -85,7 +86,7 @@ def make_train(network, recipe: Recipe, devices):
             extra = cross_entropy(auxiliary, labels, recipe.label_smoothing)
             total = loss + recipe.auxiliary_weight * extra
         accuracy = jnp.mean(jnp.argmax(logits, -1) == labels)
-        return total, (loss, accuracy, changed["batch_stats"])
+        return total, (loss, accuracy, changed.get("batch_stats", {}))
 
     def train(state, images, labels, key, steps):
         examples = labels.shape[0]
@@ -140,7 +141,7 @@ def initial_state(network, recipe: Recipe, params, images):
             {"params": params}, images, train=True, rngs=rngs, mutable=["batch_stats"]
         )[1]
 
-    shapes = jax.eval_shape(statistics, params, images)["batch_stats"]
+    shapes = jax.eval_shape(statistics, params, images).get("batch_stats", {})
     zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
     momentum = jax.tree.map(
         lambda s: np.zeros(s.shape, s.dtype), jax.eval_shape(recipe.optimizer.init, params)

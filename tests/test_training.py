@@ -210,12 +210,10 @@ def test_without_norm_and_dropout_devices_do_not_matter(key):
     assert np.abs(one[0][0].statistics["mean"]).max() > 0.01
 
 
-def test_dropout_differs_between_devices_and_steps(key):
+def test_dropout_differs_between_devices(key):
     network = Tiny(norm=False, dropout=0.5)
     one, two = (run(trainer(network, n), network, key, (1,))[0] for n in (1, 2))
     assert not np.allclose(one[1], two[1], atol=1e-3)
-    plain = Tiny(norm=False)
-    assert not np.allclose(one[1], run(trainer(plain), plain, key, (1,))[0][1], atol=1e-3)
 
 
 # Learning
