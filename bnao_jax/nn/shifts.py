@@ -43,6 +43,23 @@ def _spread(g, kernel, stride, dilation, size, value=0.0):
     return lax.pad(g, jnp.asarray(value, g.dtype), ((0, 0, 0), *spatial, (0, 0, 0)))
 
 
+def _apart(function, x):
+    """`function(x)`, on a CPU compiled apart from what follows.
+
+    XLA's CPU backend fuses the flattening in front of a matrix product into the loop over windows,
+    which then divides to find each pixel's place and is three to four times slower (jax 0.10 to
+    0.12). No fusion crosses the border of a conditional; this one is always true, which the
+    compiler cannot know.
+    """
+
+    def conditional(x):
+        bits = lax.bitcast_convert_type(x.ravel()[0].astype(jnp.float32), jnp.int32)
+        none = lambda x: jnp.zeros(jax.eval_shape(function, x).shape, x.dtype)
+        return lax.cond(lax.population_count(bits) <= 32, function, none, x)
+
+    return lax.platform_dependent(x, cpu=conditional, default=function)
+
+
 def output_size(size, stride):
     """Spatial output size of a padded operation: `ceil(size / stride)` for each axis."""
     return tuple(-(-n // stride) for n in size)
@@ -52,10 +69,18 @@ def output_size(size, stride):
 def depthwise(x, kernel, stride=1, dilation=1):
     """Depthwise convolution of x `[C, H, W, B]` with `[C, K, K]`."""
     k = kernel.shape[-1]
-    padded = _pad(x, dilation * (k - 1) // 2)
     size = output_size(x.shape[1:3], stride)
     taps = kernel.astype(x.dtype).reshape(-1, k * k)
-    views = windows(padded, k, stride, dilation, size)
+
+    def weighted_sum(x):
+        padded = _pad(x, dilation * (k - 1) // 2)
+        return _weighted(taps, windows(padded, k, stride, dilation, size))
+
+    return _apart(weighted_sum, x)
+
+
+def _weighted(taps, views):
+    """Sum of views `[C, H, W, B]` weighted by taps `[C, K*K]`."""
     return sum(taps[:, n, None, None, None] * view for n, view in enumerate(views))
 
 
@@ -66,10 +91,12 @@ def _depthwise_fwd(x, kernel, stride, dilation):
 def _depthwise_bwd(stride, dilation, saved, g):
     x, kernel = saved
     k, size = kernel.shape[-1], x.shape[1:3]
-    spread = _spread(g, k, stride, dilation, size)
     taps = kernel.astype(g.dtype).reshape(-1, k * k)[:, ::-1]  # the transposed shifts run backwards
-    views = windows(spread, k, 1, dilation, size)
-    dx = sum(taps[:, n, None, None, None] * view for n, view in enumerate(views))
+
+    def weighted_sum(g):
+        return _weighted(taps, windows(_spread(g, k, stride, dilation, size), k, 1, dilation, size))
+
+    dx = _apart(weighted_sum, g)
     views = windows(_pad(x, dilation * (k - 1) // 2), k, stride, dilation, g.shape[1:3])
     return dx, _joint_sums([v * g for v in views]).reshape(kernel.shape).astype(kernel.dtype)
 
