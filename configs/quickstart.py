@@ -19,7 +19,7 @@ def get_config():
 
     config.network.channels, config.network.cells = 8, 1
 
-    config.supernet.epochs, config.supernet.learning_rate = 10, 0.05
+    config.supernet.epochs, config.supernet.learning_rate = 40, 0.05
     config.scoring.batch_size, config.scoring.per_dispatch = 100, 16
 
     config.search.seeds, config.search.rounds, config.search.proposals = 100, 3, 40

@@ -31,6 +31,12 @@ def agree(ours, theirs, *args):
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
 
 
+@pytest.fixture(params=[0, 2**17], ids=["apart", "together"])
+def threshold(request, monkeypatch):
+    monkeypatch.setattr(shifts, "APART_FROM", request.param)
+
+
+@pytest.mark.usefixtures("threshold")
 @pytest.mark.parametrize("size", [(6, 6), (7, 5)])
 @pytest.mark.parametrize("kernel, dilation", [(3, 1), (5, 1), (3, 2)])
 @pytest.mark.parametrize("stride", [1, 2])

@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 POOL = 3  # window of both poolings
+APART_FROM = 2**17  # elements from which a loop is worth compiling apart, see `_apart`
 
 
 def _pad(x, width, value=0.0):
