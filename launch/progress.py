@@ -4,7 +4,14 @@ import contextlib
 import sys
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 class Display:
@@ -16,21 +23,22 @@ class Display:
 
     @contextlib.contextmanager
     def phase(self, name, total, unit):
-        """Yields `advance(count, note="")` for a phase of `total` units."""
+        """Yields `advance(count, note="")` for a phase of `total` units, None if unknown."""
         if not self._on:
             yield lambda count, note="": None
             return
         columns = (
             TextColumn("[bold]{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            *([MofNCompleteColumn(), TextColumn("{task.fields[unit]}")] if total else []),
             TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn() if total else TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=self._console, transient=True) as bar:
-            task = bar.add_task(name, total=total, unit=unit, rate="compiling", note="")
+            task = bar.add_task(
+                name, total=total, unit=unit, rate="compiling" if total else "", note=""
+            )
 
             def advance(count, note=""):
                 speed = bar.tasks[0].finished_speed or bar.tasks[0].speed

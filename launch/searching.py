@@ -64,27 +64,29 @@ class Search:
         self.seeds = self.space.sample(self.seed_key, config.search.seeds, accept=self.accept)
         made = wiring.make_supernet(config, self.outline, images, self.devices)
         self.params, self.train_steps, self.recipe, self.evaluate_pool = made
-        self.seconds = {"train": 0.0, "score": 0.0, "strategy": 0.0, "final": 0.0}
+        self.seconds = dict.fromkeys(("train", "score", "strategy", "final"), 0.0)
         self.display = Display()
         self.metrics = MetricsWriter(folder / workdir.METRICS)
         workdir.write(folder / workdir.CONFIG, config.to_json_best_effort(indent=2) + "\n")
 
     def run(self):
         """Searches, trains the best alone, writes the files, prints the summary."""
-        search_config, began = self.config.search, time.monotonic()
+        search_config = self.config.search
+        strategy = self.strategy._replace(
+            tell=self.shown(self.strategy.tell, "learn from the scores"),
+            ask=self.shown(self.strategy.ask, "propose architectures"),
+        )
         state = search(
             self.search_key,
-            begin(self.begin_key, self.strategy, self.seeds),
+            begin(self.begin_key, strategy, self.seeds),
             self.space,
-            self.strategy,
+            strategy,
             train=self.train,
             evaluate=self.evaluate,
             rounds=search_config.rounds,
             proposals=search_config.proposals,
             on_round=self.on_round,
         )
-        total = time.monotonic() - began
-        self.seconds["strategy"] = total - self.seconds["train"] - self.seconds["score"]
         population = state.population
         control, control_scores = self.score_control(population)
         best = population.best(max(1, self.config.final.top))
@@ -93,6 +95,18 @@ class Search:
         self.finish(population, chosen, control, control_scores, against)
 
     # The slots of Algorithm 1.
+
+    def shown(self, function, title):
+        """`function`, displayed and timed; what it does is one program without steps to count."""
+
+        def call(*args):
+            started = time.monotonic()
+            with self.display.phase(title, None, ""):
+                found = function(*args)
+            self.seconds["strategy"] += time.monotonic() - started
+            return found
+
+        return call
 
     def train(self, number, rows):
         """Trains the shared weights for one round; weights carry over, the schedule restarts."""
