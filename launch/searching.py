@@ -65,7 +65,7 @@ class Search:
         made = wiring.make_supernet(config, self.outline, images, self.devices)
         self.params, self.train_steps, self.recipe, self.evaluate_pool = made
         self.seconds = dict.fromkeys(("train", "score", "strategy", "final"), 0.0)
-        self.display = Display()
+        self.display = Display(quiet=jax.process_index() > 0)
         self.metrics = MetricsWriter(folder / workdir.METRICS)
         workdir.write(folder / workdir.CONFIG, config.to_json_best_effort(indent=2) + "\n")
 

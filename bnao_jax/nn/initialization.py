@@ -44,7 +44,7 @@ def initialize(module, key, *args):
 
     All modules below must declare their parameters by `parameter`.
     """
-    shapes = jax.eval_shape(module.init, key, *args)["params"]
+    shapes = jax.eval_shape(lambda key: module.init(key, *args), key)["params"]
     leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
     total = sum(leaf.size for _, leaf in leaves)
     normal, values, at = np.asarray(jax.random.normal(key, (total,))), [], 0
@@ -56,4 +56,4 @@ def initialize(module, key, *args):
         deviation = np.float32(math.sqrt(2 / _fan_in(name, leaf.shape)))
         values.append(deviation * normal[at : at + leaf.size].reshape(leaf.shape))
         at += leaf.size
-    return jax.tree_util.tree_unflatten(structure, values)
+    return jax.tree.map(jnp.asarray, jax.tree_util.tree_unflatten(structure, values))

@@ -54,7 +54,9 @@ class SharedCells(nn.Module):
         read = jnp.asarray(path.inputs)
         edges = {
             kind: [
-                jax.tree.map(lambda stack, kind=kind: stack[:, _slots(read, kind, nodes)], unit)
+                jax.tree.map(
+                    lambda stack, kind=kind: jnp.asarray(stack)[:, _slots(read, kind, nodes)], unit
+                )
                 for unit in units
             ]
             for kind, units in self._edge_stacks().items()
