@@ -207,7 +207,7 @@ class Classifier(nn.Module):
 class AuxiliaryHead(nn.Module):
     """ReLU, 5x5 average pool, 1x1 to 128, 2x2 to 768, linear: logits float32[B, classes].
 
-    Needs maps of at least 8x8, or 7x7 with stride 2 (`systems` of Luo et al. 2018 use 8 and 14).
+    Needs maps of at least 8x8, or 7x7 with stride 2.
     """
 
     classes: int
