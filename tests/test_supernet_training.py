@@ -249,6 +249,7 @@ def test_supernet_on_one_and_two_devices(key, quick_compilation):
     # Outside of the mapping no axis has the name; the weights are the same without it.
     any_images = jnp.zeros((BATCH, 8, 8, 3))
     params = initialize(Supernet(outline), jax.random.key(2), any_images, jnp.asarray(pool[0]))
+    params = jax.device_get(params)  # each run donates its own copy
     net = Supernet(outline, axis_name=AXIS)
     apply = lambda params, images, architecture, drop_path: net.apply(
         {"params": params}, images, architecture, drop_path=drop_path
