@@ -31,20 +31,15 @@ def agree(ours, theirs, *args):
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
 
 
-@pytest.fixture(params=[0, 2**17], ids=["apart", "together"])
-def threshold(request, monkeypatch):
-    monkeypatch.setattr(shifts, "APART_FROM", request.param)
-
-
-@pytest.mark.usefixtures("threshold")
+@pytest.mark.parametrize("form", ["shifted", "grouped"])
 @pytest.mark.parametrize("size", [(6, 6), (7, 5)])
 @pytest.mark.parametrize("kernel, dilation", [(3, 1), (5, 1), (3, 2)])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_depthwise(kernel, dilation, stride, size):
+def test_depthwise(kernel, dilation, stride, size, form, monkeypatch):
     def reference(x, w):
         pad = dilation * (kernel - 1) // 2
         return lax.conv_general_dilated(
-            x,
+            jax.nn.relu(x),
             w[:, None],
             (stride, stride),
             [(pad, pad)] * 2,
@@ -53,8 +48,23 @@ def test_depthwise(kernel, dilation, stride, size):
             feature_group_count=x.shape[0],
         )
 
-    ours = lambda x, w: shifts.depthwise(x, w, stride, dilation)
+    monkeypatch.setitem(shifts.FORM_ON, "cpu", form)
+    ours = lambda x, w: shifts.depthwise(x, w, stride, dilation, True)
     agree(ours, reference, array(3, *size, 2), array(3, kernel, kernel, seed=1))
+
+
+def test_depthwise_of_what_is_not_rectified():
+    x, w = array(3, 6, 5, 2), array(3, 3, 3, seed=1)
+    ours = lambda x, w: shifts.depthwise(jax.nn.relu(x), w)
+    agree(ours, lambda x, w: shifts.depthwise(x, w, rectify=True), x, w)
+
+
+@pytest.mark.parametrize("form", ["shifted", "grouped"])
+def test_the_form_is_the_platform_s(form, monkeypatch):
+    monkeypatch.setitem(shifts.FORM_ON, "cpu", form)
+    ours = lambda *args: shifts.depthwise(*args)  # jit keeps what it traced by function
+    program = jax.jit(ours).lower(array(3, 6, 5, 2), array(3, 3, 3)).as_text()
+    assert ("stablehlo.convolution" in program) == (form == "grouped")
 
 
 @pytest.mark.parametrize("size", [(6, 6), (7, 5), (1, 2)])
@@ -87,6 +97,12 @@ def test_max_pool_sends_a_tie_to_one_input_only():
     assert pull(jnp.ones_like(y))[0].sum() == y.size
 
 
+@pytest.mark.parametrize("inputs, outputs", [(5, 3), (3, 5)])
+def test_pointwise(inputs, outputs):
+    reference = lambda x, w: jnp.einsum("oc,chwb->ohwb", w, x)
+    agree(layers.pointwise, reference, array(inputs, 4, 3, 2), array(outputs, inputs, seed=1))
+
+
 @pytest.mark.parametrize("stride, padding, kernel", [(1, 1, 3), (2, 1, 3), (1, 0, 2)])
 def test_convolve(stride, padding, kernel):
     def reference(x, w):
@@ -106,6 +122,13 @@ def test_batch_norm():
 
     ours = lambda *args: normalization.batch_norm(*args)[0]
     agree(ours, reference, array(3, 4, 5, 2), array(3, seed=1), array(3, seed=2))
+
+
+def test_batch_norm_with_recalled_statistics():
+    args = array(3, 4, 5, 2), array(3, seed=1), array(3, seed=2)
+    recalled = normalization.batch_statistics(args[0])
+    ours = lambda *args: normalization.batch_norm(*args, None, recalled)[0]
+    agree(ours, lambda *args: normalization.batch_norm(*args)[0], *args)
 
 
 def test_given_statistics_that_are_the_batch_s_own():

@@ -16,10 +16,31 @@ from bnao_jax.nn import normalization, shifts
 from bnao_jax.nn.initialization import parameter
 
 
+@jax.custom_vjp
 def pointwise(x, matrix):
     """1x1 convolution of x `[C, H, W, B]` with `[out, C]`."""
-    y = lax.dot(matrix.astype(x.dtype), x.reshape(x.shape[0], -1))
+    y = lax.dot(matrix.astype(x.dtype), _flat(x))
     return y.reshape(-1, *x.shape[1:])
+
+
+def _flat(x):
+    return x.reshape(x.shape[0], -1)
+
+
+def _pointwise_bwd(saved, g):
+    x, matrix = saved
+    dx = lax.dot(matrix.astype(g.dtype).T, _flat(g)).reshape(x.shape)
+    over_pixels = lambda a, b: lax.dot_general(_flat(a), _flat(b), (((1,), (1,)), ((), ())))
+    if x.shape[0] > g.shape[0]:
+        # On a CPU up to three times faster with the wider factor first; without the barrier the
+        # compiler would turn the factors round again.
+        d_matrix = lax.optimization_barrier(over_pixels(x, g)).T
+    else:
+        d_matrix = over_pixels(g, x)
+    return dx, d_matrix.astype(matrix.dtype)
+
+
+pointwise.defvjp(lambda x, matrix: (pointwise(x, matrix), (x, matrix)), _pointwise_bwd)
 
 
 def convolve(x, kernel, *, stride=1, padding=0):
@@ -43,19 +64,18 @@ def halve(x, first, second):
     return jnp.concatenate([pointwise(x[:, ::2, ::2], first), pointwise(odd, second)])
 
 
-def norm(x, scale, offset, given=None, axis_name=None):
+def norm(x, scale, offset, given=None, axis_name=None, recalled=None):
     """Normalises with the `given` statistics float32[2, C] or, without, the batch's own.
 
-    Returns the result and the statistics used.
+    `recalled` are the batch's own statistics where they are known already. Returns the result and
+    the statistics used.
     """
     if given is None:
-        return normalization.batch_norm(x, scale, offset, axis_name)
+        return normalization.batch_norm(x, scale, offset, axis_name, recalled)
     return normalization.normalize(x, scale, offset, given), given
 
 
-def relu(x):
-    """The rectified input."""
-    return jnp.maximum(x, 0)
+relu = jax.nn.relu  # its gradient at 0 is 0
 
 
 class DropPath(NamedTuple):

@@ -6,25 +6,21 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from bnao_jax.nn.sums import AXES, joint_sums, wide
+
 EPSILON = 1e-5
-AXES = (1, 2, 3)
-
-
-def _wide(x):
-    """The type of sums over x: at least float32."""
-    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def _mean(x, axis_name):
     """Mean over all axes but the channels, over all devices of `axis_name`: `[C]`."""
-    mean = jnp.mean(x, AXES, dtype=_wide(x))
+    mean = jnp.mean(x, AXES, dtype=wide(x.dtype))
     return mean if axis_name is None else lax.pmean(mean, axis_name)
 
 
 def batch_statistics(x, axis_name=None):
     """Mean and (biased) variance of each channel: float32[2, C]."""
     mean = _mean(x, axis_name)
-    square = _mean(jnp.square(x.astype(_wide(x))), axis_name)
+    square = _mean(jnp.square(x.astype(wide(x.dtype))), axis_name)
     return jnp.stack([mean, jnp.maximum(square - jnp.square(mean), 0.0)])
 
 
@@ -38,18 +34,20 @@ def normalize(x, scale, offset, statistics):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def batch_norm(x, scale, offset, axis_name=None):
+def batch_norm(x, scale, offset, axis_name=None, statistics=None):
     """Normalises x `[C, H, W, B]` with its own statistics; scale and offset are `[C]`.
 
     Returns the result and the statistics float32[2, C], which carry no gradient. With `axis_name`
-    the statistics, and the sums in the gradient, run over the devices of that axis.
+    the statistics, and the sums in the gradient, run over the devices of that axis. `statistics`
+    are those of x where they are known already; the gradient stays that of x's own statistics.
     """
-    statistics = batch_statistics(x, axis_name)
+    if statistics is None:
+        statistics = batch_statistics(x, axis_name)
     return normalize(x, scale, offset, statistics), statistics
 
 
-def _forward(x, scale, offset, axis_name):
-    y, statistics = batch_norm(x, scale, offset, axis_name)
+def _forward(x, scale, offset, axis_name, statistics):
+    y, statistics = batch_norm(x, scale, offset, axis_name, statistics)
     return (y, statistics), (x, scale, offset, statistics)
 
 
@@ -58,13 +56,13 @@ def _backward(axis_name, saved, gradients):
     g, _ = gradients
     expand = lambda v: v[:, None, None, None]
     rate = lax.rsqrt(variance + EPSILON)
-    wide_g, unit = g.astype(_wide(g)), (x - expand(mean)) * expand(rate)
-    d_offset, d_scale = jnp.sum(wide_g, AXES), jnp.sum(wide_g * unit, AXES)
+    wide_g, unit = g.astype(wide(g.dtype)), (x - expand(mean)) * expand(rate)
+    d_offset, d_scale = joint_sums([wide_g, wide_g * unit]).T
     mean_g, mean_gu = (total / (x.size // x.shape[0]) for total in (d_offset, d_scale))
     if axis_name is not None:
         mean_g, mean_gu = lax.pmean((mean_g, mean_gu), axis_name)
     dx = expand(rate * scale) * (wide_g - expand(mean_g) - unit * expand(mean_gu))
-    return dx.astype(x.dtype), d_scale.astype(scale.dtype), d_offset.astype(offset.dtype)
+    return dx.astype(x.dtype), d_scale.astype(scale.dtype), d_offset.astype(offset.dtype), None
 
 
 batch_norm.defvjp(_forward, _backward)

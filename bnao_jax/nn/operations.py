@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from bnao_jax.nn import shifts
-from bnao_jax.nn.layers import halve, norm, pointwise, relu
+from bnao_jax.nn.layers import halve, norm, pointwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _linear_maps(operation, stride):
 
     def unit(step):
         def separable_map(x, w):
-            x = shifts.depthwise(relu(x), w["depthwise"], step, operation.dilation)
+            x = shifts.depthwise(x, w["depthwise"], step, operation.dilation, True)
             return pointwise(x, w["pointwise"])
 
         return separable_map
@@ -72,7 +72,7 @@ def _unweighted(operation, stride):
     return lambda x: pool(x, stride)
 
 
-def apply(operation, stride, x, weights, *, given=None, axis_name=None):
+def apply(operation, stride, x, weights, *, given=None, axis_name=None, recalled=None):
     """Applies an operation to x `[C, H, W, B]`.
 
     Args:
@@ -83,6 +83,7 @@ def apply(operation, stride, x, weights, *, given=None, axis_name=None):
         `{"linear": {...}, "norm": {"scale", "offset"}}`.
       given: statistics float32[units, 2, C], or None for the batch's own.
       axis_name: device axis of the batch's statistics.
+      recalled: the batch's own statistics float32[units, 2, C] where they are known already.
 
     Returns:
       the output and the list of the units' statistics.
@@ -92,7 +93,8 @@ def apply(operation, stride, x, weights, *, given=None, axis_name=None):
         return _unweighted(operation, stride)(x), []
     statistics = []
     for n, linear in enumerate(_linear_maps(operation, stride)):
-        unit, known = weights[name][n], None if given is None else given[n]
-        x, used = norm(linear(x, unit["linear"]), **unit["norm"], given=known, axis_name=axis_name)
+        unit, nth = weights[name][n], lambda stack, n=n: None if stack is None else stack[n]
+        known = {"given": nth(given), "recalled": nth(recalled), "axis_name": axis_name}
+        x, used = norm(linear(x, unit["linear"]), **unit["norm"], **known)
         statistics.append(used)
     return x, statistics

@@ -1,9 +1,11 @@
-"""Convolution-like operations as sums over shifted copies: depthwise convolution and pooling.
+"""Depthwise convolution and pooling of maps with the batch innermost.
 
 Shapes: x `[C, H, W, B]`, depthwise kernel `[C, K, K]`, output `[C, ceil(H/stride), ceil(W/stride),
-B]`. K is odd and the padding is `dilation * (K - 1) / 2` on each side. Each gradient is written by
-hand, again as a sum over shifted copies: XLA's own are scatters, pads and grouped convolutions,
-which on a CPU are tens of times slower.
+B]`. K is odd and the padding is `dilation * (K - 1) / 2` on each side.
+
+Depthwise convolution has two forms, chosen by platform in `FORM_ON`: "shifted", a sum over shifted
+copies with gradients that are such sums again, and "grouped", XLA's grouped convolution, which on
+a CPU is tens of times slower. Pooling has the shifted form alone; XLA's gradients are scatters.
 """
 
 import functools
@@ -13,8 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from bnao_jax.nn.sums import joint_sums
+
 POOL = 3  # window of both poolings
-APART_FROM = 2**17  # elements from which a loop is worth compiling apart, see `_apart`
+# On the CPU timed (README, performance); on the others an expectation that nobody has timed yet.
+FORM_ON = {"cpu": "shifted", "cuda": "shifted", "rocm": "shifted", "tpu": "grouped"}
 
 
 def _pad(x, width, value=0.0):
@@ -66,18 +71,32 @@ def output_size(size, stride):
     return tuple(-(-n // stride) for n in size)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def depthwise(x, kernel, stride=1, dilation=1):
-    """Depthwise convolution of x `[C, H, W, B]` with `[C, K, K]`."""
-    k = kernel.shape[-1]
-    size = output_size(x.shape[1:3], stride)
-    taps = kernel.astype(x.dtype).reshape(-1, k * k)
+def _choose(forms, *args):
+    """Calls the form of the platform that the program is compiled for."""
+    per_platform = {platform: forms[name] for platform, name in FORM_ON.items()}
+    return lax.platform_dependent(*args, **per_platform)
 
-    def weighted_sum(x):
-        padded = _pad(x, dilation * (k - 1) // 2)
-        return _weighted(taps, windows(padded, k, stride, dilation, size))
 
-    return _apart(weighted_sum, x)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def depthwise(x, kernel, stride=1, dilation=1, rectify=False):
+    """Depthwise convolution of x `[C, H, W, B]`, or of relu(x), with `[C, K, K]`."""
+    settings = stride, dilation, rectify
+    forms = {name: functools.partial(form, *settings) for name, (form, _) in _FORMS.items()}
+    return _choose(forms, x, kernel)
+
+
+def _depthwise_fwd(x, kernel, stride, dilation, rectify):
+    return depthwise(x, kernel, stride, dilation, rectify), (x, kernel)
+
+
+def _depthwise_bwd(stride, dilation, rectify, saved, g):
+    settings = stride, dilation, rectify
+    forms = {name: functools.partial(form, *settings) for name, (_, form) in _FORMS.items()}
+    dx, d_kernel = _choose(forms, *saved, g)
+    return jnp.where(saved[0] > 0, dx, 0) if rectify else dx, d_kernel
+
+
+depthwise.defvjp(_depthwise_fwd, _depthwise_bwd)
 
 
 def _weighted(taps, views):
@@ -85,33 +104,60 @@ def _weighted(taps, views):
     return sum(taps[:, n, None, None, None] * view for n, view in enumerate(views))
 
 
-def _depthwise_fwd(x, kernel, stride, dilation):
-    return depthwise(x, kernel, stride, dilation), (x, kernel)
+def _read(x, rectify):
+    return jnp.maximum(x, 0) if rectify else x
 
 
-def _depthwise_bwd(stride, dilation, saved, g):
-    x, kernel = saved
+def _shifted(stride, dilation, rectify, x, kernel):
+    k = kernel.shape[-1]
+    size = output_size(x.shape[1:3], stride)
+    taps = kernel.astype(x.dtype).reshape(-1, k * k)
+
+    def weighted_sum(x):
+        padded = _pad(_read(x, rectify), dilation * (k - 1) // 2)
+        return _weighted(taps, windows(padded, k, stride, dilation, size))
+
+    return _apart(weighted_sum, x)
+
+
+def _shifted_gradients(stride, dilation, rectify, x, kernel, g):
+    """Gradients of what was read and of the kernel."""
     k, size = kernel.shape[-1], x.shape[1:3]
     taps = kernel.astype(g.dtype).reshape(-1, k * k)[:, ::-1]  # the transposed shifts run backwards
 
     def weighted_sum(g):
         return _weighted(taps, windows(_spread(g, k, stride, dilation, size), k, 1, dilation, size))
 
-    dx = _apart(weighted_sum, g)
-    views = windows(_pad(x, dilation * (k - 1) // 2), k, stride, dilation, g.shape[1:3])
-    return dx, _joint_sums([v * g for v in views]).reshape(kernel.shape).astype(kernel.dtype)
+    padded = _pad(_read(x, rectify), dilation * (k - 1) // 2)
+    views = windows(padded, k, stride, dilation, g.shape[1:3])
+    d_kernel = joint_sums([v * g for v in views])
+    return _apart(weighted_sum, g), d_kernel.reshape(kernel.shape).astype(kernel.dtype)
 
 
-def _joint_sums(arrays):
-    """Sums each `[C, H, W, B]` over H, W, B in one pass: `[C, len(arrays)]`, at least float32."""
-    dtype = jnp.promote_types(arrays[0].dtype, jnp.float32)
-    arrays = [a.astype(dtype) for a in arrays]
-    zeros = [jnp.zeros((), dtype)] * len(arrays)
-    add = lambda a, b: [p + q for p, q in zip(a, b, strict=True)]
-    return jnp.stack(lax.reduce(arrays, zeros, add, (1, 2, 3)), 1)
+def _convolution(stride, dilation, read, kernel):
+    pad = dilation * (kernel.shape[-1] - 1) // 2
+    return lax.conv_general_dilated(
+        read,
+        kernel.astype(read.dtype)[:, None],
+        (stride, stride),
+        [(pad, pad)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("CHWN", "OIHW", "CHWN"),
+        feature_group_count=read.shape[0],
+    )
 
 
-depthwise.defvjp(_depthwise_fwd, _depthwise_bwd)
+def _grouped(stride, dilation, rectify, x, kernel):
+    return _convolution(stride, dilation, _read(x, rectify), kernel)
+
+
+def _grouped_gradients(stride, dilation, rectify, x, kernel, g):
+    """Gradients of what was read and of the kernel."""
+    convolve = functools.partial(_convolution, stride, dilation)
+    return jax.vjp(convolve, _read(x, rectify), kernel)[1](g)
+
+
+_FORMS = {"shifted": (_shifted, _shifted_gradients), "grouped": (_grouped, _grouped_gradients)}
 
 
 def _counts(size, stride):

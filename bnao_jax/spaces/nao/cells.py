@@ -84,9 +84,13 @@ class Settings:
 # Access to stacked trees. Rows are Python integers or traced.
 
 
+def _starts(rows, dimensions):
+    return [jnp.int32(row) for row in (*rows, *(0,) * (dimensions - len(rows)))]
+
+
 def _take(tree, *rows):
     def take(array):
-        starts = (*rows, *(0,) * (array.ndim - len(rows)))
+        starts = _starts(rows, array.ndim)
         sizes = (*(1,) * len(rows), *array.shape[len(rows) :])
         return lax.dynamic_slice(array, starts, sizes).reshape(array.shape[len(rows) :])
 
@@ -96,7 +100,7 @@ def _take(tree, *rows):
 def _put(tree, values, *rows):
     def put(array, value):
         value = value.astype(array.dtype)[(None,) * len(rows)]
-        return lax.dynamic_update_slice(array, value, (*rows, *(0,) * (array.ndim - len(rows))))
+        return lax.dynamic_update_slice(array, value, _starts(rows, array.ndim))
 
     return jax.tree.map(put, tree, values)
 
@@ -112,9 +116,9 @@ def _where(condition, yes, no):
     return jnp.where(condition, yes, no)
 
 
-def _factors(drop, cell, edge, dtype):
-    """Drop-path factors of an edge, to multiply maps `[C, H, W, batch]`."""
-    return _take(drop, cell, edge).astype(dtype)[None, None, None]
+def _factors(drop, edge, dtype):
+    """Drop-path factors of an edge of a cell, to multiply maps `[C, H, W, batch]`."""
+    return _take(drop, edge).astype(dtype)[None, None, None]
 
 
 class _Cell:
@@ -161,125 +165,144 @@ class _Cell:
         """Row, in the last buffer, of the node that an edge belongs to."""
         return edge // EDGES_PER_NODE + (0 if self.split else CELL_INPUTS)
 
-    # Edges.
+    # Edges. What is added to an output is added in the branch that is taken: behind the choice it
+    # would be one more pass over the maps.
 
-    def branches(self, function):
-        """`function(operation, stride, buffer)` for each operation, on each buffer."""
-        candidates, stride = self.settings.candidates, self.settings.stride
-        found = [functools.partial(function, op, stride, 0) for op in candidates]
-        if self.split:
-            found += [functools.partial(function, op, 1, 1) for op in candidates]
-        return found
+    def branches(self, function, at):
+        """`function(operation, stride)` for each operation, reading buffer `at`."""
+        stride = self.settings.stride if at == 0 else 1
+        return [functools.partial(function, op, stride) for op in self.settings.candidates]
 
-    def branch(self, edge):
-        home = self.home(_pick(self.path.inputs, edge))
-        return _pick(self.path.operations, edge) + len(self.settings.candidates) * home
+    def readers(self, at):
+        """How many edges read buffer `at`, and a function from 0, 1, ... to them, ascending."""
+        inputs = self.path.inputs
+        if not self.split:
+            return self.edges, lambda k: k
+        if self.static:
+            found = [edge for edge, state in enumerate(inputs) if self.home(state) == at]
+            return len(found), found.__getitem__
+        apart = (inputs >= CELL_INPUTS) != bool(at)
+        order = jnp.argsort(apart)
+        return jnp.sum(~apart), lambda k: order[k]
 
-    def forward_edge(self, n, edge, buffers, weights, given):
-        """Output and statistics `[NORMS, 2, C]` of an edge of cell n."""
-        rows = self.place(_pick(self.path.inputs, edge))
+    def forward_edge(self, n, edge, buffers, weights, given, drop):
+        """The node of an edge of cell n with its output added; statistics `[NORMS, 2, C]`."""
+        state = _pick(self.path.inputs, edge)
+        rows, node = self.place(state), (n, self.node_row(edge))
 
-        def run(operation, stride, at, weights, given):
+        def run(at, operation, stride, weights, given):
             x = _take(buffers[at], n, rows[at])
             y, used = operations.apply(
                 operation, stride, x, weights, given=given, axis_name=self.settings.axis_name
             )
             used += [layers.initial_statistics((x.shape[0],))] * (NORMS - len(used))
+            y = y if drop is None else y * _factors(drop, edge, y.dtype)
+            begun = edge % EDGES_PER_NODE > 0
+            y += _where(begun, _take(buffers[-1], *node), jnp.zeros_like(y))
             return y, jnp.stack(used)
 
-        return choose(self.branch(edge), self.branches(run), weights, given)
+        branches = []
+        for at in range(len(buffers)):
+            branches += self.branches(functools.partial(run, at), at)
+        index = _pick(self.path.operations, edge) + self.home(state) * len(branches) // len(buffers)
+        return choose(index, branches, weights, given)
 
-    def backward_edge(self, n, edge, buffers, weights, given, gradient):
-        """Gradients of the state read, one for each buffer, and of the weights.
+    def backward_edge(self, at, n, edge, buffers, d_buffers, weights, statistics, drop):
+        """Gradient of the state read, with an edge's part added, and of the edge's weights.
 
-        `gradient` is a function: it is called by the branch that is taken.
+        `statistics` are those used by the forward pass, and whether they were given.
         """
-        rows = self.place(_pick(self.path.inputs, edge))
+        row = self.place(_pick(self.path.inputs, edge))[at]
+        known, were_given = statistics
+        known = {"given" if were_given else "recalled": known}
 
-        def run(operation, stride, at, weights):
+        def run(operation, stride, weights):
             def output(x, weights):
                 return operations.apply(
-                    operation, stride, x, weights, given=given, axis_name=self.settings.axis_name
+                    operation, stride, x, weights, axis_name=self.settings.axis_name, **known
                 )[0]
 
-            x = _take(buffers[at], n, rows[at])
-            dx, d_weights = jax.vjp(output, x, weights)[1](gradient())
-            zeros = (jnp.zeros(buffer.shape[2:], buffer.dtype) for buffer in buffers)
-            return tuple(dx if m == at else zero for m, zero in enumerate(zeros)), d_weights
+            g = _take(d_buffers[-1], self.node_row(edge))
+            g = g if drop is None else g * _factors(drop, edge, g.dtype)
+            dx, d_weights = jax.vjp(output, _take(buffers[at], n, row), weights)[1](g)
+            return dx + _take(d_buffers[at], row), d_weights
 
-        return choose(self.branch(edge), self.branches(run), weights)
+        branches = self.branches(run, at)
+        dx, d_weights = choose(_pick(self.path.operations, edge), branches, weights)
+        return (*d_buffers[:at], _put(d_buffers[at], dx, row), *d_buffers[at + 1 :]), d_weights
 
     # Loose ends: ReLU and a block of a 1x1 convolution each, summed.
 
-    def term(self, at, x, matrix, halving, given):
+    def term(self, at, x, matrix, halving, **known):
         """The contribution of one loose state, and the statistics of its halving."""
         used = layers.initial_statistics((x.shape[0],))
         if self.split and at == 0:
             x = halve(x, **halving["linear"])
-            x, used = norm(x, **halving["norm"], given=given, axis_name=self.settings.axis_name)
+            x, used = norm(x, **halving["norm"], **known, axis_name=self.settings.axis_name)
         return pointwise(relu(x), matrix), used
 
-    def halving(self, weights, given, rows):
-        """Weights and statistics of the halving of an unused input of a reduction cell."""
+    def halving(self, weights, row):
+        """Weights of the halving of an unused input of a reduction cell."""
+        return _take(weights["halve"], row) if self.split else None
+
+    def loose(self, at):
+        """How many loose states are in buffer `at`, and their first place in the path's order."""
+        count, inputs = self.path.count, self.path.loose[:CELL_INPUTS]
         if not self.split:
-            return None, None
-        known = None if given is None else _take(given["halve"], rows[0])
-        return _take(weights["halve"], rows[0]), known
+            return count, 0
+        of_inputs = sum(inputs) if self.static else jnp.sum(inputs)
+        return (of_inputs, 0) if at == 0 else (count - of_inputs, of_inputs)
 
     def forward_loose(self, n, buffers, weights, given):
         """Sum over loose states, before the norm, and the statistics of their halvings."""
-
-        def add(place, carry):
-            total, used = carry
-            state = _pick(self.path.order, place)
-            rows, home = self.place(state), self.home(state)
-            halving, known = self.halving(weights, given, rows)
-
-            def run(at, matrix, halving, known):
-                return self.term(at, _take(buffers[at], n, rows[at]), matrix, halving, known)
-
-            branches = [functools.partial(run, at) for at in range(len(buffers))]
-            matrix = _take(weights["combine"], state)
-            term, own = choose(home, branches, matrix, halving, known)
-            if self.split:
-                used = _put(used, _where(home == 0, own, _take(used, rows[0])), rows[0])
-            return total + term, used
-
         total = jnp.zeros(buffers[-1].shape[2:], buffers[-1].dtype)
-        used = layers.initial_statistics((CELL_INPUTS, total.shape[0]))
-        return fold(self.path.count, add, (total, used), static=self.static)
+        carry = total, layers.initial_statistics((CELL_INPUTS, total.shape[0]))
+        for at in range(len(buffers)):
+            count, first = self.loose(at)
 
-    def backward_loose(self, n, buffers, weights, given, gradient):
-        """Gradients of all states, zero where they are not loose, and of the weights."""
+            def add(place, carry, at=at, first=first):
+                total, used = carry
+                state = _pick(self.path.order, first + place)
+                row = self.place(state)[at]
+                known = None if given is None or at > 0 else _take(given["halve"], row)
+                halving = self.halving(weights, row) if at == 0 else None
+                matrix = _take(weights["combine"], state)
+                term, own = self.term(at, _take(buffers[at], n, row), matrix, halving, given=known)
+                used = _put(used, own, row) if self.split and at == 0 else used
+                return total + term, used
 
-        def visit(at, row, carry):
-            d_buffers, d_combine, d_halve = carry
-            state = row + CELL_INPUTS * at
-            halving, known = self.halving(weights, given, (row,))
-            matrix = _take(weights["combine"], state)
+            carry = fold(count, add, carry, static=self.static)
+        return carry
 
-            def none(matrix, halving):
-                zeros = jnp.zeros(buffers[at].shape[2:], buffers[at].dtype)
-                return zeros, *jax.tree.map(jnp.zeros_like, (matrix, halving))
+    def backward_loose(self, n, buffers, weights, statistics, gradient):
+        """Gradients of all states, zero where they are not loose, and of the weights.
 
-            def pull(matrix, halving):
-                term = lambda x, m, h: self.term(at, x, m, h, known)[0]
-                return jax.vjp(term, _take(buffers[at], n, row), matrix, halving)[1](gradient)
-
-            loose = _pick(self.path.loose, state)
-            loose = int(loose) if is_static(loose) else loose * 1
-            dx, d_matrix, d_halving = choose(loose, [none, pull], matrix, halving)
-            d_buffers = (*d_buffers[:at], _put(d_buffers[at], dx, row), *d_buffers[at + 1 :])
-            if at == 0 and self.split:
-                d_halve = _put(d_halve, d_halving, row)
-            return d_buffers, _put(d_combine, d_matrix, state), d_halve
-
+        `statistics` are those used by the forward pass, and whether they were given.
+        """
+        used, were_given = statistics
+        known_as = "given" if were_given else "recalled"
         d_buffers = tuple(jnp.zeros(buffer.shape[1:], buffer.dtype) for buffer in buffers)
         zeros = jax.tree.map(jnp.zeros_like, (weights["combine"], weights.get("halve")))
         carry = d_buffers, *zeros
-        for at, buffer in enumerate(buffers):
-            step = functools.partial(visit, at)
-            carry = fold(buffer.shape[1], step, carry, static=self.static)
+        for at in range(len(buffers)):
+            count, first = self.loose(at)
+
+            def visit(place, carry, at=at, first=first):
+                d_buffers, d_combine, d_halve = carry
+                state = _pick(self.path.order, first + place)
+                row = self.place(state)[at]
+                halves = self.split and at == 0
+                known = {known_as: _take(used["halve"], row)} if halves else {}
+                term = lambda x, m, h: self.term(at, x, m, h, **known)[0]
+                matrix = _take(weights["combine"], state)
+                halving = self.halving(weights, row) if halves else None
+                x = _take(buffers[at], n, row)
+                dx, d_matrix, d_halving = jax.vjp(term, x, matrix, halving)[1](gradient)
+                d_buffers = (*d_buffers[:at], _put(d_buffers[at], dx, row), *d_buffers[at + 1 :])
+                d_halve = _put(d_halve, d_halving, row) if halves else d_halve
+                return d_buffers, _put(d_combine, d_matrix, state), d_halve
+
+            carry = fold(count, visit, carry, static=self.static)
         return carry
 
 
@@ -306,6 +329,7 @@ def _forward(settings, keep, path, weights, inputs, drop, given):
     def run_cell(n, carry):
         first, second, statistics, buffers, sums = carry
         own, known = _of_cell(weights, n), None if given is None else _take(given, n)
+        factors = None if drop is None else _take(drop, n)
         row = n if keep else 0  # without a gradient all cells share one room
         buffers = (_put(_put(buffers[0], first, row, 0), second, row, 1), *buffers[1:])
 
@@ -313,13 +337,9 @@ def _forward(settings, keep, path, weights, inputs, drop, given):
             buffers, statistics = carry
             known_edge = None if known is None else _take(known["edges"], edge)
             edge_weights = _take(weights["edges"], n, edge)
-            y, used = cell.forward_edge(row, edge, buffers, edge_weights, known_edge)
-            if drop is not None:
-                y = y * _factors(drop, n, edge, y.dtype)
-            at = row, cell.node_row(edge)
-            begun = edge % EDGES_PER_NODE > 0
-            y = y + _where(begun, _take(buffers[-1], *at), jnp.zeros_like(y))
-            return (*buffers[:-1], _put(buffers[-1], y, *at)), _put(statistics, used, n, edge)
+            node, used = cell.forward_edge(row, edge, buffers, edge_weights, known_edge, factors)
+            buffers = (*buffers[:-1], _put(buffers[-1], node, row, cell.node_row(edge)))
+            return buffers, _put(statistics, used, n, edge)
 
         carry = buffers, statistics["edges"]
         buffers, of_edges = fold(cell.edges, run_edge, carry, static=cell.static)
@@ -367,45 +387,42 @@ def run_cells(settings, path, weights, inputs, drop, given):
 def _run_forward(settings, path, weights, inputs, drop, given):
     outputs, statistics, saved = _forward(settings, True, path, weights, inputs, drop, given)
     third = None if inputs[2] is None else ()  # only whether there was one
-    return (outputs, statistics), (path, weights, drop, given, saved, third)
+    used = statistics, None if given is None else ()  # and whether they were given
+    return (outputs, statistics), (path, weights, drop, used, saved, third)
 
 
 def _run_backward(settings, residuals, gradients):
-    path, weights, drop, given, (buffers, sums), third = residuals
+    path, weights, drop, (statistics, given), (buffers, sums), third = residuals
+    were_given = given is not None
     cell = _Cell(settings, path)
     cells = weights["norm"]["scale"].shape[0]
 
     def run_cell(n, carry):
         d_follower, d_out, _, d_weights = carry
-        own, known = _of_cell(weights, n), None if given is None else _take(given, n)
+        own, used = _of_cell(weights, n), _take(statistics, n)
+        factors = None if drop is None else _take(drop, n)
 
         def normalised(total, w):
-            known_sum = None if known is None else known["combine"]
-            return norm(total, **w, given=known_sum, axis_name=settings.axis_name)[0]
+            known = {"given" if were_given else "recalled": used["combine"]}
+            return norm(total, **w, **known, axis_name=settings.axis_name)[0]
 
         d_total, d_norm = jax.vjp(normalised, _take(sums, n), own["norm"])[1](d_out)
-        loose = cell.backward_loose(n, buffers, own, known, d_total)
+        loose = cell.backward_loose(n, buffers, own, (used, were_given), d_total)
         d_buffers, d_combine, d_halve = loose
-
-        def run_edge(edge, carry):
-            d_buffers, d_edges = carry
-
-            def gradient():
-                g = _take(d_buffers[-1], cell.node_row(edge))
-                return g if drop is None else g * _factors(drop, n, edge, g.dtype)
-
-            known_edge = None if known is None else _take(known["edges"], edge)
-            edge_weights = _take(weights["edges"], n, edge)
-            dxs, dw = cell.backward_edge(n, edge, buffers, edge_weights, known_edge, gradient)
-            rows = cell.place(_pick(cell.path.inputs, edge))
-            d_buffers = tuple(
-                _put(buffer, _take(buffer, row) + dx, row)
-                for buffer, dx, row in zip(d_buffers, dxs, rows, strict=True)
-            )
-            return d_buffers, _put(d_edges, dw, n, edge)
-
         carry = d_buffers, d_weights["edges"]
-        carry = fold(cell.edges, run_edge, carry, static=cell.static, reverse=True)
+        for at in reversed(range(len(buffers))):  # a node's gradient is whole before an input's
+            count, number = cell.readers(at)
+
+            def run_edge(k, carry, at=at, number=number):
+                d_buffers, d_edges = carry
+                edge = number(k)
+                d_buffers, dw = cell.backward_edge(
+                    *(at, n, edge, buffers, d_buffers, _take(weights["edges"], n, edge)),
+                    *((_take(used["edges"], edge), were_given), factors),
+                )
+                return d_buffers, _put(d_edges, dw, n, edge)
+
+            carry = fold(count, run_edge, carry, static=cell.static, reverse=True)
         (d_inputs, *_), d_edges = carry
         d_own = {"norm": d_norm, "combine": d_combine}
         if cell.split:
