@@ -18,6 +18,7 @@ setup(
         "numpy",
         "optax>=0.2.5",
         "rich",
+        "scipy",
     ],
     extras_require={
         "cuda12": ["jax[cuda12]>=0.10"],

@@ -87,6 +87,20 @@ def required(flag, example):
     return flag.value
 
 
+def read_lines(flag):
+    """The lines of the UTF-8 file that a flag names, "-" being standard input."""
+    path, name = flag.value, flag.name
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read().decode("utf-8").splitlines()
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+    except UnicodeDecodeError:
+        raise UsageError(f"--{name}={path} is not a text file") from None
+    except OSError as error:
+        raise UsageError(f"--{name}={path} cannot be read: {error.strerror}") from None
+
+
 def enable_compilation_cache(folder):
     """Keeps compiled programs in a folder, so that the next start need not compile; "": not."""
     if not folder:

@@ -31,25 +31,12 @@ def main():
 
     shape, classes = data.form(config.data.name, path=config.data.path or None)
     outline = wiring.make_outline(config, classes)
-    lines = read_lines(path)
+    lines = command.read_lines(ARCHS)
     pool = wiring.named(f"--archs={path}", outline.space.parse_lines, lines)
     found = wiring.make_cost(outline, shape)(pool)
     for architecture, params, macs in zip(pool, found.params, found.macs, strict=True):
         row = {"arch": outline.space.format(architecture), "params": int(params), "macs": int(macs)}
         print(json.dumps(row))
-
-
-def read_lines(path):
-    """The lines of a UTF-8 file or of standard input."""
-    try:
-        if path == "-":
-            return sys.stdin.buffer.read().decode("utf-8").splitlines()
-        with open(path, encoding="utf-8") as file:
-            return file.read().splitlines()
-    except UnicodeDecodeError:
-        raise command.UsageError(f"--archs={path} is not a text file") from None
-    except OSError as error:
-        raise command.UsageError(f"--archs={path} cannot be read: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -191,8 +191,11 @@ def make_augmentation(config, images):
     return Augmentation(mean, std, config.data.flip, config.data.pad, config.data.cutout)
 
 
-def make_supernet(config, outline, images, devices):
-    """Initial weights, the compiled training function and its recipe, the compiled evaluation."""
+def make_supernet(config, outline, images, devices, only=None):
+    """Initial weights, the compiled training function and its recipe, the compiled evaluation.
+
+    With `only`, an architecture as a tuple, both programs are of it alone, whatever they are given.
+    """
     settings = config.supernet
     axis_name = AXIS if settings.batch_norm == "sync" else None
     net = Supernet(outline, DTYPES[config.network.dtype], axis_name)
@@ -202,9 +205,10 @@ def make_supernet(config, outline, images, devices):
     params = initialize(alone, jax.random.key(config.seed), any_images, any_architecture)
 
     def apply(params, batch, architecture, drop_path):
-        return net.apply({"params": params}, batch, architecture, drop_path=drop_path)
+        return net.apply({"params": params}, batch, only or architecture, drop_path=drop_path)
 
     def apply_scoring(params, known, batch, architecture):
+        architecture = only or architecture
         if known is not None:
             variables = {"params": params, "batch_stats": known}
             return alone.apply(variables, batch, architecture, given=True), known

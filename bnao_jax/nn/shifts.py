@@ -81,7 +81,7 @@ def _choose(forms, *args):
 def depthwise(x, kernel, stride=1, dilation=1, rectify=False):
     """Depthwise convolution of x `[C, H, W, B]`, or of relu(x), with `[C, K, K]`."""
     settings = stride, dilation, rectify
-    forms = {name: functools.partial(form, *settings) for name, (form, _) in _FORMS.items()}
+    forms = {name: functools.partial(form, *settings) for name, (form, _) in FORMS.items()}
     return _choose(forms, x, kernel)
 
 
@@ -91,7 +91,7 @@ def _depthwise_fwd(x, kernel, stride, dilation, rectify):
 
 def _depthwise_bwd(stride, dilation, rectify, saved, g):
     settings = stride, dilation, rectify
-    forms = {name: functools.partial(form, *settings) for name, (_, form) in _FORMS.items()}
+    forms = {name: functools.partial(form, *settings) for name, (_, form) in FORMS.items()}
     dx, d_kernel = _choose(forms, *saved, g)
     return jnp.where(saved[0] > 0, dx, 0) if rectify else dx, d_kernel
 
@@ -157,7 +157,7 @@ def _grouped_gradients(stride, dilation, rectify, x, kernel, g):
     return jax.vjp(convolve, _read(x, rectify), kernel)[1](g)
 
 
-_FORMS = {"shifted": (_shifted, _shifted_gradients), "grouped": (_grouped, _grouped_gradients)}
+FORMS = {"shifted": (_shifted, _shifted_gradients), "grouped": (_grouped, _grouped_gradients)}
 
 
 def _counts(size, stride):
