@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bnao_jax.ranking import pairwise_accuracy
+from bnao_jax.ranking import kendall_tau, pairwise_accuracy
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,18 @@ def test_pairs_by_hand(predicted, actual, expected):
     assert pairwise_accuracy(predicted, actual) == pytest.approx(expected)
 
 
-def test_too_few_and_mismatched():
-    assert np.isnan(pairwise_accuracy([1.0], [2.0]))
+@pytest.mark.parametrize("levels", [3, 1000])
+def test_kendall_tau_counts_pairs(levels):
+    a, b = np.random.default_rng(0).integers(0, levels, (2, 40))
+    first, second = np.triu_indices(40, 1)
+    signs = [np.sign(x[first] - x[second]) for x in (a, b)]
+    expected = np.sum(signs[0] * signs[1]) / np.sqrt(np.prod([np.sum(s != 0) for s in signs]))
+    assert kendall_tau(a, b) == pytest.approx(expected)
+    assert kendall_tau(a, -a) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("agreement", [pairwise_accuracy, kendall_tau])
+def test_too_few_and_mismatched(agreement):
+    assert np.isnan(agreement([1.0], [2.0]))
     with pytest.raises(ValueError, match="one length"):
-        pairwise_accuracy([1, 2], [1, 2, 3])
+        agreement([1, 2], [1, 2, 3])

@@ -1,0 +1,140 @@
+"""The benchmark as a user meets it; its numbers are not judged here."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from bnao_jax.spaces.nao.cost import cost
+from bnao_jax.spaces.nao.space import Outline
+from configs import quickstart
+from launch import benchmarking
+from launch.command import UsageError
+
+FIELDS = {"figure", "median", "min", "max", "repeats", "unit", "setting"}
+
+
+def tiny():
+    config = quickstart.get_config()
+    config.compilation_cache, config.devices = "", 1
+    config.space.operations, config.space.nodes = "tiny", 2
+    config.network.channels = 2
+    config.data.train_examples, config.data.valid_examples = 128, 40
+    config.supernet.epochs, config.supernet.batch_size = 2, 32
+    config.scoring.batch_size, config.scoring.per_dispatch = 32, 4
+    config.search.seeds, config.nao.batch_size = 12, 4
+    return config
+
+
+def measure(capsys, only, **changes):
+    """The printed figures by name."""
+    settings = dict(lines=None, architectures=2, static=1, repeats=2, as_table=False) | changes
+    benchmarking.run(tiny(), only=only, **settings)
+    printed = capsys.readouterr()
+    rows = [json.loads(line) for line in printed.out.splitlines()]
+    assert all(set(row) == FIELDS for row in rows)
+    assert all(row["min"] <= row["median"] <= row["max"] for row in rows)
+    assert all(row["figure"][:12] in printed.err for row in rows)  # the table beside them
+    return {row["figure"]: row for row in rows}
+
+
+def test_training_and_scoring(capsys):
+    found = measure(capsys, ["train_step", "static_step", "scoring", "memory"])
+    assert found["train_step_s"]["repeats"] == 2 * 2  # of each architecture
+    assert found["traced_over_static"]["repeats"] == found["static_step_s"]["repeats"] == 2
+    outline = Outline(2, 1, 10, operations="tiny", nodes=2)
+    pool = outline.space.sample(jax.random.key(0), 2)
+    work = 3 * 2 * 32 * cost(outline, pool, (8, 8, 1)).macs / 1e9
+    rate, seconds = found["train_arithmetic"], found["train_step_s"]
+    assert work.min() / seconds["max"] <= rate["median"] <= work.max() / seconds["min"]
+    # Whole rounds of 2 epochs of 4 steps; 12, 52 and 92 architectures on two batches of images.
+    whole = found["search_projected_s"]
+    assert whole["setting"]["steps"] == 3 * 2 * 4
+    assert whole["setting"]["scored_batches"] == (12 + 52 + 92) * 2
+    parts = 24 * seconds["median"] + 312 * found["score_batch_s"]["median"]
+    assert whole["median"] == pytest.approx(parts)
+    assert found["peak_of_process"]["median"] > found["train_temporary"]["median"] > 0
+
+
+def test_parts_that_need_no_supernet(capsys):
+    parts = ["controller", "ascent", "augmentation", "cost", "depthwise"]
+    found = measure(capsys, parts)
+    step, whole = found["controller_step_s"], found["controller_fit_projected_s"]
+    steps = whole["setting"]["steps"]
+    assert steps == 20 * -(-round(12 * 0.9) * 4 // 4)  # epochs times minibatches
+    assert whole["median"] == pytest.approx(steps * step["median"])
+    chosen = [name for name, row in found.items() if row["setting"].get("chosen")]
+    assert chosen == ["depthwise_shifted_s"]
+
+
+def test_compilation_and_its_cache(capsys):
+    before = jax.config.jax_compilation_cache_dir
+    found = measure(capsys, ["compile"])
+    assert found["compile_warm_s"]["median"] < found["compile_cold_s"]["median"]
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_precision(capsys):
+    found = measure(capsys, ["precision"])
+    assert found["bfloat16_tau_of_loss"]["median"] > 0.8  # 0.97 was seen
+    assert found["bfloat16_tau_of_loss"]["setting"]["steps"] == 8
+    assert 0 <= found["bfloat16_largest_change"]["median"] < 0.2
+
+
+def test_the_architectures_timed_can_be_given(capsys):
+    space = Outline(2, 1, 10, operations="tiny", nodes=2).space
+    lines = [space.format(row) for row in np.asarray(space.random(jax.random.key(3), 3))]
+    job = benchmarking.Benchmark(tiny(), lines, 12, 1, 1)
+    assert [space.format(row) for row in job.pool] == lines
+
+
+def test_table(capsys):
+    measured = dict(only=["cost"], lines=None, architectures=1, static=1, repeats=2, as_table=True)
+    benchmarking.run(tiny(), **measured)
+    head, rule, *rows = capsys.readouterr().out.splitlines()
+    assert head == "| figure | median | min | max | repeats | unit |"
+    assert rule.count("---") == 6
+    assert len(rows) == 1 and rows[0].startswith("| cost_table_s | ")
+
+
+def test_unknown_part():
+    with pytest.raises(UsageError, match="--only=speed is not one of"):
+        benchmarking.run(
+            tiny(), only=["speed"], lines=None, architectures=1, static=1, repeats=1, as_table=False
+        )
+
+
+@pytest.mark.parametrize(
+    "argument, message",
+    [
+        ("--only=speed", "speed is not one of"),
+        ("--repeats=0", "--repeats=0 must be at least 1"),
+        ("--archs=/absent", "--archs=/absent cannot be read"),
+        ("--config.network.channels=0", "channels"),
+    ],
+)
+def test_bad_input_is_one_line(argument, message):
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.benchmark", "--config=configs/quickstart.py", argument],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+def test_help_names_every_part():
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.benchmark", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert all(f"\n  {part} " in done.stdout for part in benchmarking.PARTS)
