@@ -314,8 +314,9 @@ class Benchmark:
         with self.display.phase("compile", 2, "runs") as advance:
             with _cache_folder():
                 for values in (cold, warm):
+                    programs = self.programs()
                     jax.clear_caches()
-                    values.append(seconds(lambda: self.programs().compiled() and None))
+                    values.append(seconds(lambda: programs.compiled() and None))
                     advance(1)
         yield self.figure("compile_cold_s", cold, batch=self.batch_size)
         yield self.figure("compile_warm_s", warm, batch=self.batch_size)

@@ -71,6 +71,10 @@ def output_size(size, stride):
     return tuple(-(-n // stride) for n in size)
 
 
+# A step holds dozens of equal convolutions; under jit each kind is traced and lowered once.
+_traced_once = functools.partial(jax.jit, static_argnums=(0, 1, 2))
+
+
 def _choose(forms, *args):
     """Calls the form of the platform that the program is compiled for."""
     per_platform = {platform: forms[name] for platform, name in FORM_ON.items()}
@@ -108,6 +112,7 @@ def _read(x, rectify):
     return jnp.maximum(x, 0) if rectify else x
 
 
+@_traced_once
 def _shifted(stride, dilation, rectify, x, kernel):
     k = kernel.shape[-1]
     size = output_size(x.shape[1:3], stride)
@@ -120,6 +125,7 @@ def _shifted(stride, dilation, rectify, x, kernel):
     return _apart(weighted_sum, x)
 
 
+@_traced_once
 def _shifted_gradients(stride, dilation, rectify, x, kernel, g):
     """Gradients of what was read and of the kernel."""
     k, size = kernel.shape[-1], x.shape[1:3]
@@ -147,10 +153,12 @@ def _convolution(stride, dilation, read, kernel):
     )
 
 
+@_traced_once
 def _grouped(stride, dilation, rectify, x, kernel):
     return _convolution(stride, dilation, _read(x, rectify), kernel)
 
 
+@_traced_once
 def _grouped_gradients(stride, dilation, rectify, x, kernel, g):
     """Gradients of what was read and of the kernel."""
     convolve = functools.partial(_convolution, stride, dilation)
