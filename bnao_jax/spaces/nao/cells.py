@@ -4,9 +4,10 @@ Glossary: N equal cells, B nodes, E = 2B edges, S = B + 2 states (the two inputs
 maps `[C, H, W, batch]`.
 
 The path is a loop over cells of a loop over edges, static or traced (`nn.choose`). The states of
-all cells lie in one buffer that is written in place; they are all that is kept for the gradient,
-which is written by hand: the loops run backwards over a buffer of state gradients, and each edge
-takes the gradient of its own operation alone, recomputed from the state it reads. Differentiating
+all cells lie in one buffer that is written in place; they and the statistics of the norms are all
+that is kept for the gradient, which is written by hand: the loops run backwards over a buffer of
+state gradients, and each edge takes the gradient of its own operation alone, recomputed from the
+state it reads. Differentiating
 the loops automatically would instead keep the residuals of all branches, and build a buffer of
 zeros for every state that is read.
 
