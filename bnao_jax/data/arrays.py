@@ -41,11 +41,12 @@ def load_arrays(path: str | os.PathLike | None) -> ImageData:
 
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: holds a single array, allowed is an .npz archive")
-        with archive:
-            return {key: archive[key] for key in archive.files}
+        with open(path, "rb") as file:  # np.load leaves a broken archive's file open
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: holds a single array, allowed is an .npz archive")
+            with archive:
+                return {key: archive[key] for key in archive.files}
     except DataError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
