@@ -78,7 +78,8 @@ def markdown(rows) -> str:
 
 def show(rows):
     """Prints the rows as a table on standard error."""
-    table = Table("figure", *(), title="Benchmark")
+    table = Table(title="Benchmark")
+    table.add_column("figure", overflow="fold", min_width=len("controller_fit_projected_s"))
     for name in ("median", "min", "max", "repeats"):
         table.add_column(name, justify="right")
     table.add_column("unit")
