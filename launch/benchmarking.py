@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -78,8 +79,8 @@ def markdown(rows) -> str:
 
 def show(rows):
     """Prints the rows as a table on standard error."""
-    table = Table(title="Benchmark")
-    table.add_column("figure", overflow="fold", min_width=len("controller_fit_projected_s"))
+    table = Table(title="Benchmark", box=box.SIMPLE, padding=0)
+    table.add_column("figure", overflow="fold")
     for name in ("median", "min", "max", "repeats"):
         table.add_column(name, justify="right")
     table.add_column("unit")
@@ -392,7 +393,7 @@ class Benchmark:
         for field in ("accuracy", "loss"):
             tau = kendall_tau(*(getattr(scores[dtype], field) for dtype in scores))
             setting = dict(steps=steps, architectures=len(pool), images=len(valid[1]))
-            yield self.figure(f"bfloat16_tau_of_{field}", [tau], "Kendall's tau b", **setting)
+            yield self.figure(f"bfloat16_tau_of_{field}", [tau], "tau b", **setting)
         found = scores["float32"].accuracy, scores["bfloat16"].accuracy
         change = [float(np.abs(found[0] - found[1]).max())]
         yield self.figure("bfloat16_largest_change", change, "accuracy", spread=_spread(found[0]))
