@@ -20,7 +20,7 @@ from rich.table import Table
 from bnao_jax import controller as nao
 from bnao_jax import data, sampler, supernet_training
 from bnao_jax.nn import shifts
-from bnao_jax.parallel import replicate
+from bnao_jax.parallel import COMPILER_OPTIONS, replicate
 from bnao_jax.ranking import kendall_tau
 from launch import wiring
 from launch.command import UsageError, enable_compilation_cache
@@ -350,15 +350,16 @@ class Benchmark:
         dtype = wiring.DTYPES[self.config.network.dtype]
         x = jax.device_put(rng.normal(size=(c, h, w, self.batch_size)).astype(dtype))
         kernel = jax.device_put(rng.normal(size=(c, 5, 5)).astype(dtype))
+        platform = self.devices[0].platform
         for name, (forward, backward) in shifts.FORMS.items():
 
-            @jax.jit
+            @functools.partial(jax.jit, compiler_options=COMPILER_OPTIONS.get(platform))
             def both(x, kernel, forward=forward, backward=backward):
                 y = forward(1, 1, True, x, kernel)
                 return y, backward(1, 1, True, x, kernel, y)
 
             values = self.repeated(f"depthwise, {name}", functools.partial(both, x, kernel))
-            own = {"chosen": shifts.FORM_ON.get(self.devices[0].platform) == name}
+            own = {"chosen": shifts.FORM_ON.get(platform) == name}
             yield self.figure(f"depthwise_{name}_s", values, batch=self.batch_size, **own)
 
     # Precision.

@@ -205,7 +205,7 @@ class _Cell:
         branches = []
         for at in range(len(buffers)):
             branches += self.branches(functools.partial(run, at), at)
-        index = _pick(self.path.operations, edge) + self.home(state) * len(branches) // len(buffers)
+        index = _pick(self.path.operations, edge) + self.home(state) * len(self.settings.candidates)
         return choose(index, branches, weights, given)
 
     def backward_edge(self, at, n, edge, buffers, d_buffers, weights, statistics, drop):
