@@ -12,11 +12,13 @@ setup(
     package_data={"bnao_jax.data": ["digits.npz"]},
     install_requires=[
         "absl-py",
+        "filelock",
         "flax>=0.12",
         "jax>=0.10",
         "ml_collections",
         "numpy",
         "optax>=0.2.5",
+        "orbax-checkpoint>=0.11.20",
         "rich",
         "scipy",
     ],
@@ -24,6 +26,6 @@ setup(
         "cuda12": ["jax[cuda12]>=0.10"],
         "tpu": ["jax[tpu]>=0.10"],
         "tfds": TFDS,
-        "test": [*TFDS, "pytest", "pytest-xdist", "ruff"],
+        "test": [*TFDS, "hypothesis", "pytest", "pytest-xdist", "ruff"],
     },
 )

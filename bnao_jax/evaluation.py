@@ -14,7 +14,7 @@ import optax
 from jax import lax
 
 from bnao_jax.data.augmentation import normalise
-from bnao_jax.parallel import over_devices, replicate
+from bnao_jax.parallel import on_host, over_devices, replicate
 
 STATISTICS = ("batch", "estimated")
 
@@ -80,14 +80,14 @@ def make_evaluate(apply, scoring: Scoring, devices):
 
     `pool` is int32[P, D] of any length, `valid` is (images uint8[N, H, W, C], labels int32[N]),
     `calibration` is training images uint8[M, H, W, C], of which whole batches are used ("estimated"
-    only), `progress` is called with the number of architectures scored by each dispatch. One
-    program serves all architectures and lengths.
+    only), `progress` is called with each dispatch's Scores, in the pool's order. One program serves
+    all architectures and lengths.
 
     Args:
       apply: function (params, statistics or None, images [B, H, W, C], architecture int32[D]) to
         (logits, statistics of the batch).
       scoring: what to compute.
-      devices: local devices.
+      devices: the devices.
     """
     mean, std = np.array(scoring.mean), np.array(scoring.std)
 
@@ -122,7 +122,7 @@ def make_evaluate(apply, scoring: Scoring, devices):
 
     run = over_devices(dispatch, devices, mapped=(1, 2), mapped_out=True)
 
-    def evaluate(params, pool, valid, calibration=None, *, progress=lambda count: None):
+    def evaluate(params, pool, valid, calibration=None, *, progress=lambda scores: None):
         pool = np.asarray(pool, np.int32)
         calibrating = 0 if calibration is None else len(calibration)
         if scoring.statistics == "estimated" and calibrating < scoring.batch_size:
@@ -143,10 +143,11 @@ def make_evaluate(apply, scoring: Scoring, devices):
             dealt[device, place] = rows
             counts = np.bincount(device, minlength=shape[0]).astype(np.int32)
             values = run(params, dealt[:, None], counts[:, None], *fixed)
-            found.append(np.asarray(values).reshape(*shape, 2)[device, place])
-            progress(len(rows))
-        found = np.concatenate(found) if found else np.zeros((0, 2), np.float32)
-        return Scores(found[:, 0], found[:, 1])
+            dealt_scores = on_host(values).reshape(*shape, 2)[device, place]
+            found.append(Scores(dealt_scores[:, 0], dealt_scores[:, 1]))
+            progress(found[-1])
+        nothing = Scores(np.zeros(0, np.float32), np.zeros(0, np.float32))
+        return Scores(*map(np.concatenate, zip(nothing, *found, strict=True)))
 
     evaluate.program = run
     return evaluate

@@ -1,13 +1,15 @@
 """The mapping over devices, in one place: `jax.pmap` with the state unstacked.
 
-Arguments are the same on all devices but for the mapped ones, whose leading axis is divided; so no
-state has a leading device axis and no result needs `x[0]`.
+`devices` are those of all processes. Arguments are the same on all of them but for the mapped ones,
+whose leading axis is divided; so no state has a leading device axis and no result needs `x[0]`.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import serialization
 from jax import lax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "devices"
@@ -17,17 +19,39 @@ COMPILER_OPTIONS = {"cpu": {"xla_cpu_enable_fast_math": True}}
 
 
 def replicate(tree, devices):
-    """Puts a copy of every leaf on each local device; free where it is there already."""
-    everywhere = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
-    return jax.device_put(tree, everywhere)
+    """Puts a copy of every leaf on each device; free where it is there already."""
+    return _put(tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec()))
+
+
+def _divide(tree, devices):
+    """Puts a row of every leaf [len(devices), …] on each device."""
+    return _put(tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS)))
+
+
+def _put(tree, sharding):
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def put(leaf):
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+            return leaf
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = put(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        # Every process holds the whole and hands its own devices their part.
+        host = np.asarray(leaf)
+        host = host.astype(jax.dtypes.canonicalize_dtype(host.dtype))
+        return jax.make_array_from_callback(host.shape, sharding, lambda at: host[at])
+
+    return jax.tree.map(put, tree)
 
 
 def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
-    """Returns `function(…)` compiled for the local `devices`, in parallel.
+    """Returns `function(…)` compiled for the `devices`, in parallel.
 
     Args:
       function: function of positional arguments. Inside, `AXIS` names the devices.
-      devices: list of local devices.
+      devices: list of devices, of every process the same number.
       mapped: positions of arguments `[len(devices), …]` of which each device gets a row.
       mapped_out: whether results are stacked over devices, or equal on all of them.
       donate: positions of arguments whose memory the results may take.
@@ -36,7 +60,7 @@ def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
       the function. Its attribute `program(*arguments)` gives the `jax.stages.Compiled` for
       arguments of such shapes, and `programs` all of them.
     """
-    ranks = jnp.arange(len(devices))
+    ranks = _divide(np.arange(len(devices), dtype=np.int32), devices)
     programs = {}
 
     def call(ranks, *args):
@@ -45,7 +69,8 @@ def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
 
     def placed(args):
         # A call with arguments elsewhere would compile the program once more.
-        return [a if n in mapped else replicate(a, devices) for n, a in enumerate(args)]
+        places = [_divide if n in mapped else replicate for n in range(len(args))]
+        return [place(arg, devices) for place, arg in zip(places, args, strict=True)]
 
     def program(*args):
         leaves, structure = jax.tree.flatten(args)
@@ -56,7 +81,7 @@ def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
                 AXIS,
                 in_axes=(0, *(0 if n in mapped else None for n in range(len(args)))),
                 out_axes=0 if mapped_out else None,
-                devices=None if jax.process_count() > 1 else devices,
+                devices=devices,
                 donate_argnums=tuple(n + 1 for n in donate),
             )
             options = COMPILER_OPTIONS.get(devices[0].platform)
@@ -71,11 +96,41 @@ def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
     return run
 
 
+def on_host(tree):
+    """Copies of all leaves as whole numpy arrays, on every process."""
+    if jax.process_count() == 1:
+        return jax.tree.map(np.array, tree)
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def from_first(tree):
+    """What process 0 passes, on every process, bit for bit; what the others pass is ignored.
+
+    The tree is of dicts with names as keys, numpy arrays, numbers and texts.
+    """
+    if jax.process_count() == 1:
+        return tree
+    message = np.zeros(0, np.uint8)
+    if jax.process_index() == 0:
+        message = np.frombuffer(serialization.msgpack_serialize(tree), np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(message))))
+    if jax.process_index() > 0:
+        message = np.zeros(size, np.uint8)
+    message = np.asarray(multihost_utils.broadcast_one_to_all(message))
+    return serialization.msgpack_restore(message.tobytes())
+
+
+def any_process(flag) -> bool:
+    """Whether any process passes true."""
+    if jax.process_count() == 1:
+        return bool(flag)
+    return bool(np.any(multihost_utils.process_allgather(np.array(bool(flag)))))
+
+
 def check_batch(batch_size, devices):
-    """Raises ValueError where a global batch cannot be divided over all processes' devices."""
-    count = len(devices) * jax.process_count()
-    if batch_size % count:
-        raise ValueError(f"batch size {batch_size} is not divisible by {count} devices")
+    """Raises ValueError where a global batch cannot be divided over the devices."""
+    if batch_size % len(devices):
+        raise ValueError(f"batch size {batch_size} is not divisible by {len(devices)} devices")
 
 
 def own_rows(batch_size):

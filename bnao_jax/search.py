@@ -11,6 +11,8 @@ import numpy as np
 from bnao_jax.space import SearchSpace
 from bnao_jax.strategies.strategy import Strategy
 
+TRAIN, EVALUATE, PROPOSE = range(3)  # the phases of a round
+
 
 class Population(NamedTuple):
     """Everything searched so far, P architectures.
@@ -33,9 +35,17 @@ class Population(NamedTuple):
 
 
 class SearchState(NamedTuple):
-    """All that a search carries from round to round."""
+    """All that a search carries from phase to phase.
+
+    Attributes:
+      round: the present round, from 1.
+      phase: of the round, the next thing to do: TRAIN, EVALUATE or PROPOSE.
+      population: the architectures.
+      strategy: what the strategy knows.
+    """
 
     round: int
+    phase: int
     population: Population
     strategy: Any
 
@@ -49,7 +59,7 @@ def begin(key, strategy: Strategy, seeds) -> SearchState:
         np.full(size, np.nan, np.float32),
         np.zeros(size, np.int64),
     )
-    return SearchState(1, population, strategy.init(key))
+    return SearchState(1, TRAIN, population, strategy.init(key))
 
 
 def search(
@@ -62,9 +72,13 @@ def search(
     evaluate,
     rounds: int,
     proposals: int,
+    on_phase=lambda state: None,
+    on_part=lambda state, done, total: None,
     on_round=lambda state, facts: None,
 ) -> SearchState:
-    """Runs the rounds that are left and returns the final state.
+    """Runs what is left of the rounds and returns the final state.
+
+    A search may be broken off in any call; a state that was kept leads to the same end.
 
     Args:
       key: random key of the whole search; round l uses `fold_in(key, l)`.
@@ -76,27 +90,49 @@ def search(
       evaluate: `evaluate(round, pool [P, D]) -> float32[P]`: scores with the shared weights.
       rounds: L, rounds in all.
       proposals: architectures proposed for each round after the first.
-      on_round: called with the state and the strategy's facts after each round's evaluation.
+      on_phase: called with the state after each phase.
+      on_part: called with the state, the parts done and all parts, while the strategy learns.
+      on_round: called with the state and the strategy's facts at the end of each round.
     """
     while state.round <= rounds:
-        number, population = state.round, state.population
+        number, facts = state.round, {}
         propose_key, tell_key = jax.random.split(jax.random.fold_in(key, number))
-        new = population.born == number
-        counts = population.counts.copy()
-        counts[new] += train(number, population.pool[new])
-        scores = evaluate(number, population.pool)
-        population = population._replace(counts=counts, scores=scores)
-        known, facts = state.strategy, {}
+        if state.phase == TRAIN:
+            state = _trained(state, train)
+            on_phase(state)
+        if state.phase == EVALUATE:
+            scores = evaluate(number, state.population.pool)
+            population = state.population._replace(scores=scores)
+            state = state._replace(phase=PROPOSE, population=population)
+            on_phase(state)
         if number < rounds:
-            known, facts = strategy.tell(known, tell_key, population.pool, population.scores)
-            seen = space.keys(population.pool)
-            proposed, asked = strategy.ask(known, propose_key, proposals, seen)
+            state, facts = _told(state, tell_key, strategy, on_part)
+            seen = space.keys(state.population.pool)
+            proposed, asked = strategy.ask(state.strategy, propose_key, proposals, seen)
             facts = facts | asked
-        on_round(SearchState(number, population, known), facts)
+        on_round(state, facts)
         if number < rounds:
-            population = _enlarge(population, proposed, number + 1)
-        state = SearchState(number + 1, population, known)
+            state = state._replace(population=_enlarge(state.population, proposed, number + 1))
+        state = state._replace(round=number + 1, phase=TRAIN)
+        on_phase(state)
     return state
+
+
+def _trained(state, train):
+    population = state.population
+    new = population.born == state.round
+    counts = population.counts.copy()
+    counts[new] += train(state.round, population.pool[new])
+    return state._replace(phase=EVALUATE, population=population._replace(counts=counts))
+
+
+def _told(state, key, strategy, on_part):
+    def on_known(known, done, total):
+        on_part(state._replace(strategy=known), done, total)
+
+    population = state.population
+    known, facts = strategy.tell(state.strategy, key, population.pool, population.scores, on_known)
+    return state._replace(strategy=known), facts
 
 
 def _enlarge(population, proposed, number):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -90,6 +91,16 @@ def cross_entropy(logits, labels, smoothing=0.0):
     return optax.softmax_cross_entropy(logits, targets).mean()
 
 
+def zeros(shapes):
+    """Host arrays of zeros for a tree of shapes and dtypes."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def initial_state(recipe: Recipe, params) -> State:
+    """The state before the first step of a round: momentum starts at zero."""
+    return State(params, zeros(jax.eval_shape(recipe.optimizer.init, params)), np.int32(0))
+
+
 def make_train(apply, on_path, recipe: Recipe, devices):
     """Returns the compiled `train(state, material, key, steps) -> (State, Report)`.
 
@@ -103,7 +114,7 @@ def make_train(apply, on_path, recipe: Recipe, devices):
       apply: function (params, images [B, H, W, C], architecture int32[D], drop_path) to logits.
       on_path: function (params, architecture) to a tree of masks, see `optimizer`.
       recipe: the recipe.
-      devices: local devices; their number divides the batch.
+      devices: the devices; their number divides the batch.
     """
     check_batch(recipe.batch_size, devices)
 

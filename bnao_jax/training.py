@@ -18,7 +18,7 @@ from bnao_jax.data import Augmentation
 from bnao_jax.evaluation import measure
 from bnao_jax.nn.layers import DropPath
 from bnao_jax.parallel import AXIS, check_batch, over_devices, own_rows
-from bnao_jax.supernet_training import cross_entropy
+from bnao_jax.supernet_training import cross_entropy, zeros
 
 STATISTICS_MOMENTUM = 0.1  # of the running statistics; the first batch counts in full
 
@@ -67,7 +67,7 @@ def make_train(network, recipe: Recipe, devices):
       network: linen module; `apply(variables, images, train=True, drop_path=…)` gives logits or,
         with an auxiliary head, a pair of them.
       recipe: the recipe.
-      devices: local devices; their number divides the batch.
+      devices: the devices; their number divides the batch.
     """
     check_batch(recipe.batch_size, devices)
 
@@ -142,11 +142,8 @@ def initial_state(network, recipe: Recipe, params, images):
         )[1]
 
     shapes = jax.eval_shape(statistics, params, images).get("batch_stats", {})
-    zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
-    momentum = jax.tree.map(
-        lambda s: np.zeros(s.shape, s.dtype), jax.eval_shape(recipe.optimizer.init, params)
-    )
-    return State(params, zeros, momentum, np.int32(0))
+    momentum = zeros(jax.eval_shape(recipe.optimizer.init, params))
+    return State(params, zeros(shapes), momentum, np.int32(0))
 
 
 def make_evaluate(network, mean, std, batch_size):

@@ -24,8 +24,10 @@ def get_config(variant: str = "") -> ConfigDict:
     """The paper's search; variant "smoke" for minutes on two CPU cores."""
     config = ConfigDict()
     config.seed = 0
-    config.devices = 0  # local devices to use; 0: all
+    config.devices = 0  # devices of each process to use; 0: all
     config.compilation_cache = "~/.cache/bnao_jax"  # folder of compiled programs; "": none
+    config.checkpoint_every_steps = 2_000  # training steps between two checkpoints
+    config.checkpoint_every_seconds = 600  # the same for time, in every phase
 
     config.data = data = ConfigDict()
     data.name = "cifar10"  # cifar10, cifar100, digits, arrays

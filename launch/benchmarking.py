@@ -22,6 +22,7 @@ from bnao_jax import data, sampler, supernet_training
 from bnao_jax.nn import shifts
 from bnao_jax.parallel import COMPILER_OPTIONS, replicate
 from bnao_jax.ranking import kendall_tau
+from bnao_jax.strategies.nao import controller_of
 from launch import wiring
 from launch.command import UsageError, enable_compilation_cache
 from launch.progress import Display
@@ -160,7 +161,7 @@ class Benchmark:
             supernet_training.Material(*part[0], self.pool, np.zeros(len(self.pool), np.float32)),
             self.devices,
         )
-        state = [replicate(_begin(params, recipe), self.devices)]
+        state = [replicate(supernet_training.initial_state(recipe, params), self.devices)]
         key = replicate(jax.random.key(0), self.devices)
 
         def arguments(row, steps):
@@ -245,10 +246,7 @@ class Benchmark:
     @functools.cached_property
     def controller(self):
         """The controller of the search space."""
-        per_step = 2 if self.space.decisions % 2 == 0 else 1
-        return nao.Controller(
-            self.space.token_ranges, self.space.vocabulary, tokens_per_step=per_step
-        )
+        return controller_of(self.space)
 
     def tokens(self, count):
         """Random token sequences."""
@@ -389,7 +387,8 @@ class Benchmark:
                 trained = self._trained(params, train, recipe, parts[0], pool)
             calibration = parts[0].images[: config.scoring.calibration_images]
             with self.display.phase(f"score in {dtype}", len(pool), "architectures") as advance:
-                scores[dtype] = evaluate(trained, pool, valid, calibration, progress=advance)
+                counted = lambda found: advance(len(found.loss))
+                scores[dtype] = evaluate(trained, pool, valid, calibration, progress=counted)
         steps = recipe.total_steps
         for field in ("accuracy", "loss"):
             tau = kendall_tau(*(getattr(scores[dtype], field) for dtype in scores))
@@ -404,7 +403,8 @@ class Benchmark:
         rule = sampler.RULES[self.config.supernet.sampler]
         material = supernet_training.Material(*part, pool, rule(sizes))
         material = replicate(material, self.devices)
-        state, key = _begin(params, recipe), jax.random.key(self.config.seed)
+        key = jax.random.key(self.config.seed)
+        state = supernet_training.initial_state(recipe, params)
         per_epoch = data.steps_per_epoch(len(part.labels), recipe.batch_size)
         with self.display.phase("train", recipe.total_steps, "steps") as advance:
             for _ in range(recipe.total_steps // per_epoch):
@@ -429,13 +429,6 @@ def _random_images(config, shape, classes):
     labels = rng.integers(0, classes, count, np.int32)
     none = images[:0], labels[:0]
     return data.ImageData("random", images, labels, np.arange(count), *none, classes)
-
-
-def _begin(params, recipe):
-    momentum = jax.tree.map(
-        lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(recipe.optimizer.init, params)
-    )
-    return supernet_training.State(params, momentum, np.int32(0))
 
 
 def _spread(scores):

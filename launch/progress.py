@@ -22,10 +22,13 @@ class Display:
         self._console = Console(stderr=True)
 
     @contextlib.contextmanager
-    def phase(self, name, total, unit):
-        """Yields `advance(count, note="")` for a phase of `total` units, None if unknown."""
+    def phase(self, name, total, unit, *, done=0):
+        """Yields `advance(count, note)` for a phase of `total` units, None if unknown.
+
+        `done` units are done before. `advance(done=…, total=…)` sets both instead.
+        """
         if not self._on:
-            yield lambda count, note="": None
+            yield lambda count=0, note="", done=None, total=None: None
             return
         columns = (
             TextColumn("[bold]{task.description}"),
@@ -37,12 +40,15 @@ class Display:
         )
         with Progress(*columns, console=self._console, transient=True) as bar:
             task = bar.add_task(
-                name, total=total, unit=unit, rate="compiling" if total else "", note=""
+                name,
+                **dict(total=total, completed=done, unit=unit, note=""),
+                rate="compiling" if total else "",
             )
 
-            def advance(count, note=""):
+            def advance(count=0, note="", done=None, total=None):
                 speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
                 rate = f"{speed:.3g}/s" if speed else ""
-                bar.update(task, advance=count, note=note, rate=rate)
+                done = bar.tasks[0].completed + count if done is None else done
+                bar.update(task, completed=done, total=total, note=note, rate=rate)
 
             yield advance

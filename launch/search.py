@@ -10,8 +10,12 @@ Flags:
   --workdir=FOLDER          where results go; runs/NAME by default
   --restart                 sets an earlier search in that folder aside and begins anew
 
+The same command goes on with a search that was broken off, from its last checkpoint. SIGTERM and
+Ctrl-C keep it and end it (Ctrl-C twice: at once).
+
 The folder receives pool.jsonl (every architecture with its cost, round, score and how often it was
-trained), result.json (the best, seeds, versions, seconds per phase), metrics.jsonl, config.json.
+trained), result.json (the best, seeds, versions, seconds per phase), metrics.jsonl, config.json,
+checkpoints (the newest two, and the best by score).
 """
 
 import pathlib
@@ -31,7 +35,7 @@ def main():
     from launch import searching  # after the flags are known to be right: it takes a second
 
     name = pathlib.Path(flags.FLAGS["config"].config_filename.split(":")[0]).stem
-    searching.run(config, WORKDIR.value or f"runs/{name}", restart=RESTART.value)
+    return searching.run(config, WORKDIR.value or f"runs/{name}", restart=RESTART.value)
 
 
 if __name__ == "__main__":

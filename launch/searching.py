@@ -1,50 +1,87 @@
-"""The search job: data, shared weights, rounds, finals, files, summary."""
+"""The search job: data, shared weights, rounds, finals; kept on the way, and continued."""
 
 import contextlib
-import importlib.metadata
-import platform
+import functools
 import time
+import zlib
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from bnao_jax import data, sampler, supernet_training, training
+from bnao_jax.checkpoint import Checkpoints, fill, flat
 from bnao_jax.metrics import MetricsWriter
 from bnao_jax.nn.initialization import initialize
-from bnao_jax.parallel import replicate
-from bnao_jax.search import begin, search
+from bnao_jax.parallel import from_first, replicate
+from bnao_jax.search import EVALUATE, PROPOSE, TRAIN, SearchState, begin, search
 from launch import wiring, workdir
-from launch.command import enable_compilation_cache
+from launch.command import UsageError, enable_compilation_cache
+from launch.keeper import Keeper, Stopped
+from launch.processes import on_first
 from launch.progress import Display
+from launch.results import Results, finished
 
 DISPATCH_SECONDS = 2.0  # of work between two reports of progress
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "ml_collections")
+PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
 
 
 class TrainingError(ValueError):
     """Training went astray."""
 
 
-def run(config, folder, *, restart=False):
-    """Runs the search of a config and fills the folder."""
+def run(config, folder, *, restart=False) -> int:
+    """Runs or continues the search of a config in a folder; returns the exit status."""
     wiring.check(config)
-    folder = workdir.claim(folder, restart=restart)
-    try:
+    with contextlib.ExitStack() as held:
+        claim = workdir.claimed(folder, config.to_dict(), restart=restart)
+        folder = held.enter_context(on_first(claim))
+        if from_first({"result": folder and finished(folder)})["result"]:
+            return 0
         images = data.load(
             config.data.name, data_dir=config.data.data_dir or None, path=config.data.path or None
         )
         wiring.check_data(config, images)
         enable_compilation_cache(config.compilation_cache)
         job = Search(config, folder, images)
-    except ValueError:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # nothing is in it yet
-        raise
-    job.run()
+        try:
+            job.run()
+        except Stopped as stopped:
+            job.say(
+                f"stopped by {stopped} in {job.where()}; the same command goes on from there "
+                f"(--workdir={folder})"
+            )
+            return stopped.status
+    return 0
+
+
+class Progress(NamedTuple):
+    """How far a search has come: all that a checkpoint holds.
+
+    Attributes:
+      search: the rounds.
+      supernet: shared weights, momentum, step within the round.
+      counts: int64[capacity], how often the present round trained each of its architectures.
+      scores: float32[…] of the evaluation under way.
+      control: float32[…], scores of the random control, once they are all known.
+      alone: float64[…], validation accuracies of the finals that are done.
+      final: training state of the final under way, or ().
+    """
+
+    search: SearchState
+    supernet: supernet_training.State
+    counts: np.ndarray
+    scores: np.ndarray
+    control: np.ndarray
+    alone: np.ndarray
+    final: Any
+
+
+NO_SCORES = np.zeros(0, np.float32)
 
 
 class Search:
-    """One search: what it is made of and how long each part took."""
+    """One search: what it is made of, how far it has come, and how long each part took."""
 
     def __init__(self, config, folder, images):
         limit = config.data.train_examples or None
@@ -61,96 +98,227 @@ class Search:
         keys = jax.random.split(jax.random.key(config.seed), 6)
         self.seed_key, self.begin_key, self.search_key = keys[:3]
         self.train_key, self.final_key, self.control_key = keys[3:]
-        self.seeds = self.space.sample(self.seed_key, config.search.seeds, accept=self.accept)
+        seeds = self.space.sample(self.seed_key, config.search.seeds, accept=self.accept)
         made = wiring.make_supernet(config, self.outline, images, self.devices)
-        self.params, self.train_steps, self.recipe, self.evaluate_pool = made
+        params, self.train_steps, self.recipe, self.evaluate_pool = made
+        self.capacity = max(config.search.seeds, config.search.proposals)
+        self.progress = Progress(
+            search=begin(self.begin_key, self.strategy, seeds),
+            supernet=supernet_training.initial_state(self.recipe, params),
+            counts=np.zeros(self.capacity, np.int64),
+            **dict(scores=NO_SCORES, control=NO_SCORES, alone=np.zeros(0), final=()),
+        )
         self.seconds = dict.fromkeys(("train", "score", "strategy", "final"), 0.0)
-        self.display = Display(quiet=jax.process_index() > 0)
-        self.metrics = MetricsWriter(folder / workdir.METRICS)
-        workdir.write(folder / workdir.CONFIG, config.to_json_best_effort(indent=2) + "\n")
+        self.display = Display(quiet=folder is None)
+        self.results = Results(folder, self.space, self.cost_of)
+        self.keeper = Keeper(
+            self.save,
+            every_steps=config.checkpoint_every_steps,
+            every_seconds=config.checkpoint_every_seconds,
+        )
 
     def run(self):
         """Searches, trains the best alone, writes the files, prints the summary."""
-        search_config = self.config.search
-        strategy = self.strategy._replace(
-            tell=self.shown(self.strategy.tell, "learn from the scores"),
-            ask=self.shown(self.strategy.ask, "propose architectures"),
+        with contextlib.ExitStack() as held:
+            self.open(held)
+            held.enter_context(self.keeper.listening())
+            self.rounds()
+            self.score_control()
+            self.finish(*self.finals())
+
+    # Keeping and continuing.
+
+    def open(self, held):
+        """Opens the files, and goes on from the newest checkpoint, if there is one."""
+        self.checkpoints, position, seconds = None, 0, 0.0
+        if self.folder is not None:
+            path = self.folder / workdir.CHECKPOINTS
+            self.checkpoints = held.enter_context(contextlib.closing(Checkpoints(path)))
+        if kept := self.newest():
+            self.restore(kept["arrays"])
+            facts = kept["facts"]
+            if facts["images"] != self.fingerprint:
+                raise UsageError(
+                    f"--workdir={self.folder} holds a search on other images than these"
+                )
+            self.seconds, position, seconds = facts["spent"], facts["metrics"], facts["seconds"]
+            self.say(f"continuing from checkpoint {kept['number']}: {self.where()}")
+        elif self.folder is not None:
+            config = self.config.to_json_best_effort(indent=2)
+            workdir.write(self.folder / workdir.CONFIG, config + "\n")
+        path = self.folder and self.folder / workdir.METRICS
+        self.metrics = MetricsWriter(path, position=position, seconds=seconds)
+        held.callback(self.metrics.close)
+
+    def newest(self):
+        """The newest checkpoint as a dict, on every process; None if there is none."""
+        found = None
+        if self.checkpoints is not None:
+            kept = self.checkpoints.newest(lambda text: self.say(f"warning: {text}"))
+            found = kept and kept._asdict()
+        return from_first(found)
+
+    def restore(self, arrays):
+        """Takes up the progress that a checkpoint holds."""
+        final = {n.removeprefix("final/"): a for n, a in arrays.items() if n.startswith("final/")}
+        rest = {name: leaf for name, leaf in arrays.items() if not name.startswith("final/")}
+        progress = fill(self.progress, rest)
+        number, phase = int(progress.search.round), int(progress.search.phase)
+        self.progress = progress._replace(
+            search=progress.search._replace(round=number, phase=phase)
         )
-        state = search(
-            self.search_key,
-            begin(self.begin_key, strategy, self.seeds),
-            self.space,
-            strategy,
-            train=self.train,
-            evaluate=self.evaluate,
-            rounds=search_config.rounds,
-            proposals=search_config.proposals,
-            on_round=self.on_round,
-        )
-        population = state.population
-        control, control_scores = self.score_control(population)
-        best = population.best(max(1, self.config.final.top))
-        chosen = self.finals(population.pool[best], population.scores[best], "final")
-        against = self.finals(control[:1], control_scores[:1], "control") if len(control) else []
-        self.finish(population, chosen, control, control_scores, against)
+        if final:
+            pool, _, _ = self.finalists()
+            *_, fresh = self.make_final(pool[len(progress.alone)])
+            self.progress = self.progress._replace(final=fill(fresh, final))
+
+    def save(self, score, wait):
+        """Writes a checkpoint; on the first process alone."""
+        if self.checkpoints is None:
+            return
+        progress = jax.tree.map(np.array, self.progress)
+        for leaf in jax.tree.leaves(progress.supernet.params):
+            if not np.isfinite(leaf).all():
+                raise TrainingError(f"the shared weights are not finite in {self.where()}")
+        facts = {
+            "where": self.where(),
+            "images": self.fingerprint,
+            "spent": self.seconds,
+            "metrics": self.metrics.position,
+            "seconds": self.metrics.seconds,
+        }
+        self.checkpoints.save(progress, facts, score=score)
+        if wait:
+            self.checkpoints.wait()
+
+    @functools.cached_property
+    def fingerprint(self) -> int:
+        """A number that other images would hardly have."""
+        return zlib.crc32(self.train_part.labels, zlib.crc32(self.train_part.images))
+
+    def where(self) -> str:
+        """The present place in the search, in words."""
+        state, rounds = self.progress.search, self.config.search.rounds
+        if state.round > rounds and len(self.progress.control) < self.config.search.control:
+            return "the random control"
+        if state.round > rounds:
+            return f"final {len(self.progress.alone) + 1}"
+        step = f", step {int(self.progress.supernet.step)}" if state.phase == TRAIN else ""
+        return f"round {state.round} of {rounds}, {PHASES[state.phase]}{step}"
+
+    def say(self, text):
+        """Prints a line; on the first process alone."""
+        if self.folder is not None:
+            print(text, flush=True)
 
     # The slots of Algorithm 1.
 
-    def shown(self, function, title):
-        """`function`, displayed and timed; what it does is one program without steps to count."""
+    def rounds(self):
+        """Runs what is left of the rounds."""
+        search(
+            self.search_key,
+            self.progress.search,
+            self.space,
+            self.strategy._replace(tell=self.tell, ask=self.ask),
+            train=self.train,
+            evaluate=self.evaluate,
+            rounds=self.config.search.rounds,
+            proposals=self.config.search.proposals,
+            on_phase=self.on_phase,
+            on_part=self.on_part,
+            on_round=self.on_round,
+        )
 
-        def call(*args):
-            started = time.monotonic()
-            with self.display.phase(title, None, ""):
-                found = function(*args)
-            self.seconds["strategy"] += time.monotonic() - started
-            return found
+    def on_phase(self, state):
+        """Keeps the search where a phase ends; the best one is the one just evaluated."""
+        self.progress = self.progress._replace(search=state)
+        evaluated = state.phase == PROPOSE
+        self.keeper.keep(float(state.population.scores.max()) if evaluated else None)
+        self.keeper.between()
 
-        return call
+    def tell(self, state, *args):
+        """Lets the strategy learn, and lets all processes know what the first has learned."""
+        title = f"round {self.progress.search.round} of {self.config.search.rounds}: learn"
+        with self.timed("strategy"), self.display.phase(title, 1, "epochs") as self.learned:
+            known, facts = self.strategy.tell(state, *args)
+            return fill(known, from_first(flat(known))), facts
+
+    def on_part(self, state, done, total):
+        """Keeps the search while the strategy learns."""
+        self.progress = self.progress._replace(search=state)
+        self.learned(done=done, total=total)
+        self.keeper.between()
+
+    def ask(self, *args):
+        """The strategy's proposals, the first process's on all."""
+        with self.timed("strategy"), self.display.phase("propose architectures", None, ""):
+            pool, facts = self.strategy.ask(*args)
+            return from_first({"pool": pool})["pool"], facts
+
+    @contextlib.contextmanager
+    def timed(self, part):
+        """Adds the time of the block to that of a part."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[part] += time.monotonic() - started
 
     def train(self, number, rows):
         """Trains the shared weights for one round; weights carry over, the schedule restarts."""
-        capacity = max(self.config.search.seeds, self.config.search.proposals)
-        padded = np.zeros((capacity, rows.shape[1]), np.int32)
+        padded = np.zeros((self.capacity, rows.shape[1]), np.int32)
         padded[: len(rows)] = rows
-        sizes = np.zeros(capacity, np.float32)
+        sizes = np.zeros(self.capacity, np.float32)
         sizes[: len(rows)] = self.cost_of(rows).params
         log_weights = sampler.RULES[self.config.supernet.sampler](sizes)
         material = supernet_training.Material(*self.train_part, padded, log_weights)
         material = replicate(material, self.devices)
-        momentum = jax.eval_shape(self.recipe.optimizer.init, self.params)
-        momentum = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), momentum)
-        state = supernet_training.State(self.params, momentum, np.int32(0))
-        counts = np.zeros(capacity, np.int64)
         key = jax.random.fold_in(self.train_key, number)
-        started = time.monotonic()
+        done = int(self.progress.supernet.step)
         title = f"round {number} of {self.config.search.rounds}: train"
-        with self.display.phase(title, self.recipe.total_steps, "steps") as advance:
-            for step, steps in self.dispatches(self.recipe, len(self.train_part.labels)):
+        total = self.recipe.total_steps
+        with self.timed("train"), self.display.phase(title, total, "steps", done=done) as advance:
+            for step, steps in self.dispatches(self.recipe, len(self.train_part.labels), done):
+                state = self.progress.supernet
                 state, report = self.train_steps(state, material, key, np.int32(steps))
                 loss, accuracy = float(report.loss), float(report.accuracy)
                 self.check_finite(report, number, rows)
-                counts += np.asarray(report.counts)
+                counts = self.progress.counts + np.asarray(report.counts)
+                self.progress = self.progress._replace(supernet=state, counts=counts)
                 rate = float(self.recipe.learning_rate(step))
                 self.metrics.write(
                     **dict(phase="train", round=number, step=step + steps, loss=loss),
                     **dict(accuracy=accuracy, learning_rate=rate),
                 )
                 advance(steps, f"loss {loss:.3f}")
-        self.params = state.params
-        self.seconds["train"] += time.monotonic() - started
-        return counts[: len(rows)]
+                self.keeper.between(steps)
+        counts = self.progress.counts[: len(rows)]
+        self.progress = self.progress._replace(
+            supernet=supernet_training.initial_state(self.recipe, self.progress.supernet.params),
+            counts=np.zeros(self.capacity, np.int64),
+        )
+        return counts
 
     def evaluate(self, number, pool):
         """Scores a pool with the shared weights, on the same images for all."""
-        started, count = time.monotonic(), wiring.scored_examples(self.config)
+        count, done = wiring.scored_examples(self.config), len(self.progress.scores)
         valid = tuple(part[:count] for part in self.valid_part)
         calibration = self.train_part.images[: self.config.scoring.calibration_images]
         title = f"round {number} of {self.config.search.rounds}: score"
-        with self.display.phase(title, len(pool), "architectures") as advance:
-            scores = self.evaluate_pool(self.params, pool, valid, calibration, progress=advance)
-        self.seconds["score"] += time.monotonic() - started
-        return scores.accuracy
+
+        def on_scores(found):
+            scores = np.concatenate([self.progress.scores, found.accuracy])
+            self.progress = self.progress._replace(scores=scores)
+            advance(len(found.accuracy))
+            self.keeper.between()
+
+        phase = self.display.phase(title, len(pool), "architectures", done=done)
+        with self.timed("score"), phase as advance:
+            params = self.progress.supernet.params
+            self.evaluate_pool(params, pool[done:], valid, calibration, progress=on_scores)
+        scores = self.progress.scores
+        self.progress = self.progress._replace(scores=NO_SCORES)
+        return scores
 
     def on_round(self, state, facts):
         """Writes the round to the metrics and the pool to its file."""
@@ -161,17 +329,16 @@ class Search:
             **dict(best=scores.max(), mean=scores.mean(), new_best=new.max(), new_mean=new.mean()),
             **facts,
         )
-        self.write_pool(state.population)
-        print(
+        self.results.write_pool(state.population)
+        self.say(
             f"round {state.round} of {self.config.search.rounds}: {len(scores)} architectures, "
-            f"validation accuracy best {scores.max():.4f}, mean {scores.mean():.4f}",
-            flush=True,
+            f"validation accuracy best {scores.max():.4f}, mean {scores.mean():.4f}"
         )
 
-    def dispatches(self, recipe, examples):
+    def dispatches(self, recipe, examples, step):
         """Yields (first step, steps): as many as fit the time between reports and the epoch."""
         per_epoch = data.steps_per_epoch(examples, recipe.batch_size)
-        step, steps, calls = 0, 1, 0
+        steps, calls = 1, 0
         while step < recipe.total_steps:
             steps = min(steps, per_epoch - step % per_epoch)
             started = time.monotonic()
@@ -179,7 +346,8 @@ class Search:
             each = (time.monotonic() - started) / steps
             step, calls = step + steps, calls + 1
             if calls > 1:  # the first call compiles
-                steps = max(1, int(DISPATCH_SECONDS / each))
+                # The processes must agree, or they would wait for each other in vain.
+                steps = from_first({"steps": max(1, int(DISPATCH_SECONDS / each))})["steps"]
 
     def check_finite(self, report, number, rows):
         """Raises TrainingError where a step's loss was not finite."""
@@ -192,115 +360,89 @@ class Search:
 
     # After the last round.
 
-    def score_control(self, population):
-        """Random architectures nobody proposed, best first, scored with the same weights."""
+    def control(self):
+        """Random architectures that nobody proposed, int32[C, D]."""
+        seen = self.space.keys(self.progress.search.population.pool)
         size = self.config.search.control
-        if not size:
-            return np.zeros((0, self.space.decisions), np.int32), np.zeros(0)
-        seen = self.space.keys(population.pool)
-        pool = self.space.sample(self.control_key, size, seen=seen, accept=self.accept)
-        scores = self.evaluate(self.config.search.rounds, pool)
-        order = np.argsort(-scores, kind="stable")
-        return pool[order], scores[order]
+        return self.space.sample(self.control_key, size, seen=seen, accept=self.accept)
 
-    def finals(self, pool, scores, title):
-        """Trains architectures alone and returns dicts of what they reached, best first."""
-        started, top = time.monotonic(), self.config.final.top
-        rows = [
-            {**self.describe(row), "score": float(score)}
-            for row, score in zip(pool, scores, strict=True)
-        ]
-        for place, (row, architecture) in enumerate(zip(rows, pool, strict=True), 1):
-            if top:
-                label = f"{title} {place} of {len(rows)}: train alone"
-                row["accuracy_alone"] = self.train_alone(architecture, label)
-        self.seconds["final"] += time.monotonic() - started
-        return sorted(rows, key=lambda row: -row.get("accuracy_alone", 0.0))
+    def score_control(self):
+        """Scores the control with the same weights."""
+        if len(self.progress.control) < self.config.search.control:
+            scores = self.evaluate(self.config.search.rounds, self.control())
+            self.progress = self.progress._replace(control=scores)
+            self.keeper.keep()
 
-    def train_alone(self, architecture, label):
-        """Validation accuracy of one architecture after the final's epochs."""
-        network, recipe, train, evaluate = wiring.make_final(
-            self.config, self.outline, self.images, architecture, self.devices
-        )
+    def finalists(self):
+        """(architectures, scores, number of those that are the search's): last the control's."""
+        population = self.progress.search.population
+        best = population.best(max(1, self.config.final.top))
+        pool, scores = population.pool[best], population.scores[best]
+        if self.config.search.control:
+            top = np.argsort(-self.progress.control, kind="stable")[:1]
+            pool = np.concatenate([pool, self.control()[top]])
+            scores = np.concatenate([scores, self.progress.control[top]])
+        return pool, scores, len(best)
+
+    def finals(self):
+        """Trains the best architectures alone, and writes what they reached, best first."""
+        pool, scores, ours = self.finalists()
+        columns = {"score": [float(score) for score in scores]}
+        if self.config.final.top:
+            with self.timed("final"):
+                while (place := len(self.progress.alone)) < len(pool):
+                    title = f"final {place + 1} of {len(pool)}: train alone"
+                    accuracy = self.train_alone(pool[place], title)
+                    alone = np.append(self.progress.alone, accuracy)
+                    self.progress = self.progress._replace(alone=alone, final=())
+                    self.keeper.keep()
+            columns["accuracy_alone"] = self.progress.alone.tolist()
+        rows = self.results.rows(pool, **columns)
+        best = sorted(rows[:ours], key=lambda row: -row.get("accuracy_alone", 0.0))
+        return best, rows[ours:]
+
+    def make_final(self, architecture):
+        """What `wiring.make_final` makes, and the state before the first step."""
+        made = wiring.make_final(self.config, self.outline, self.images, architecture, self.devices)
+        network, recipe = made[:2]
         any_images = np.zeros((1, *self.images.image_shape), np.float32)
-        params_key, train_key = jax.random.split(self.final_key)
+        params_key, _ = jax.random.split(self.final_key)
         params = initialize(network, params_key, any_images)
-        state = training.initial_state(network, recipe, params, any_images)
-        part = replicate(self.train_part, self.devices)
-        with self.display.phase(label, recipe.total_steps, "steps") as advance:
-            for _, steps in self.dispatches(recipe, len(part.labels)):
+        return *made, training.initial_state(network, recipe, params, any_images)
+
+    def train_alone(self, architecture, title):
+        """Validation accuracy of one architecture after the final's epochs."""
+        _, recipe, train, evaluate, fresh = self.make_final(architecture)
+        _, train_key = jax.random.split(self.final_key)
+        state = self.progress.final or fresh
+        part, done = replicate(self.train_part, self.devices), int(state.step)
+        with self.display.phase(title, recipe.total_steps, "steps", done=done) as advance:
+            for _, steps in self.dispatches(recipe, len(self.train_part.labels), done):
                 state, loss, _ = train(state, *part, train_key, np.int32(steps))
                 if not np.isfinite(loss):
                     text = self.space.format(architecture)
                     raise TrainingError(f"the loss of {text}, trained alone, is not finite")
+                self.progress = self.progress._replace(final=state)
                 advance(steps, f"loss {float(loss):.3f}")
+                self.keeper.between(steps)
         accuracy, loss = evaluate(state, *replicate(self.valid_part, self.devices))
         self.metrics.write(phase="final", accuracy=accuracy, loss=loss)
         return float(accuracy)
 
-    # Files and summary.
-
-    def describe(self, architecture):
-        """Text form and cost of an architecture."""
-        found = self.cost_of(architecture[None])
-        return {
-            "arch": self.space.format(architecture),
-            "params": int(found.params[0]),
-            "macs": int(found.macs[0]),
-        }
-
-    def pool_rows(self, pool, **columns):
-        """One dict for each architecture, with its cost and further columns."""
-        found = self.cost_of(pool)
-        for n, row in enumerate(pool):
-            facts = {"params": int(found.params[n]), "macs": int(found.macs[n])}
-            yield {"arch": self.space.format(row)} | facts | {k: v[n] for k, v in columns.items()}
-
-    def write_pool(self, population):
-        """Writes pool.jsonl."""
-        rows = self.pool_rows(
-            population.pool,
-            round=population.born.tolist(),
-            score=[None if np.isnan(s) else float(s) for s in population.scores],
-            times_trained=population.counts.tolist(),
+    def finish(self, best, against):
+        """Keeps the end of the search and writes the last files."""
+        population = self.progress.search.population
+        control = np.argsort(-self.progress.control, kind="stable")
+        self.results.write_control(self.control()[control], self.progress.control[control])
+        self.keeper.keep(wait=True)
+        self.results.write_result(
+            best=best,
+            control=against,
+            strategy=self.strategy.name,
+            sampler=self.config.supernet.sampler,
+            seed=self.config.seed,
+            architectures=len(population.pool),
+            supernet_steps=int(population.counts.sum()),
+            seconds={name: round(value, 1) for name, value in self.seconds.items()},
+            devices=[f"{d.platform} {d.device_kind}" for d in self.devices],
         )
-        workdir.write_pool(self.folder / workdir.POOL, rows)
-
-    def finish(self, population, chosen, control, control_scores, against):
-        """Writes result.json and control.jsonl and prints the summary."""
-        if len(control):
-            rows = self.pool_rows(control, score=[float(s) for s in control_scores])
-            workdir.write_pool(self.folder / workdir.CONTROL, rows)
-        result = {
-            "best": chosen,
-            "control": against,
-            "strategy": self.strategy.name,
-            "sampler": self.config.supernet.sampler,
-            "seed": self.config.seed,
-            "architectures": len(population.pool),
-            "supernet_steps": int(population.counts.sum()),
-            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
-            "devices": [f"{d.platform} {d.device_kind}" for d in self.devices],
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in PACKAGES},
-        }
-        workdir.write_json(self.folder / workdir.RESULT, result)
-        self.metrics.close()
-        print(summary(result, self.folder))
-
-
-def summary(result, folder) -> str:
-    """The end of a search in a few readable lines."""
-    lines = ["", "Best architecture", *_about(result["best"][0])]
-    if result["control"]:
-        lines += ["", "Best of the random control", *_about(result["control"][0])]
-    spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
-    return "\n".join([*lines, "", f"Time: {spent}", f"Files: {folder}/"])
-
-
-def _about(row):
-    yield f"  {row['arch']}"
-    yield f"  {row['params'] / 1e6:.3f} M parameters, {row['macs'] / 1e6:.1f} M multiply-adds"
-    alone = row.get("accuracy_alone")
-    trained = "" if alone is None else f", trained alone {alone:.4f}"
-    yield f"  validation accuracy: with shared weights {row['score']:.4f}{trained}"

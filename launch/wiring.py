@@ -31,6 +31,7 @@ CHOICES = {
     "data.name": tuple(data.LOADERS),
 }
 AT_LEAST_ONE = (
+    *("checkpoint_every_steps", "checkpoint_every_seconds"),
     *("data.valid_examples", "supernet.epochs", "supernet.batch_size", "scoring.batch_size"),
     *("scoring.per_dispatch", "search.seeds", "search.rounds", "nao.seeds", "nao.exchanges"),
     *("nao.epochs", "nao.batch_size", "final.epochs", "final.batch_size"),
@@ -125,17 +126,19 @@ def population_size(config) -> int:
 
 
 def make_devices(config):
-    """The local devices to use."""
-    devices = jax.local_devices()
-    wanted = config.devices or len(devices)
-    if wanted > len(devices):
-        raise UsageError(f"config.devices={wanted}, but there are {len(devices)}")
+    """The devices to use: of every process the same number."""
+    local = len(jax.local_devices())
+    wanted = config.devices or local
+    if wanted > local:
+        raise UsageError(f"config.devices={wanted}, but there are {local}")
+    of_process = [jax.local_devices(process_index=n)[:wanted] for n in range(jax.process_count())]
+    devices = [device for own in of_process for device in own]
     for name in ("supernet.batch_size", "final.batch_size"):
-        if _get(config, name) % wanted:
+        if _get(config, name) % len(devices):
             raise UsageError(
-                f"config.{name}={_get(config, name)} is not divisible by {wanted} devices"
+                f"config.{name}={_get(config, name)} is not divisible by {len(devices)} devices"
             )
-    return devices[:wanted]
+    return devices
 
 
 def make_outline(config, classes) -> Outline:

@@ -1,39 +1,107 @@
 """The folder of a run and the files in it."""
 
+import contextlib
 import json
 import os
 import pathlib
 import tempfile
 
+import filelock
+
 from launch.command import UsageError
 
 POOL, CONTROL, RESULT = "pool.jsonl", "control.jsonl", "result.json"
 METRICS, CONFIG = "metrics.jsonl", "config.json"
+CHECKPOINTS, LOCK = "checkpoints", "lock"
+# Fields that may change when a run is continued: they change how it runs, not what it finds.
+FREE = (
+    *("devices", "compilation_cache", "checkpoint_every_steps", "checkpoint_every_seconds"),
+    *("data.data_dir", "data.path", "scoring.per_dispatch"),
+)
 
 
-def claim(path, *, restart=False) -> pathlib.Path:
-    """Makes the folder, or finds it empty, and returns it.
+@contextlib.contextmanager
+def claimed(path, config, *, restart=False):
+    """Yields the folder, made if it is not there, and ours alone while the block runs.
 
-    With `restart` what an earlier search left is kept beside it, as `PATH.1` and so on.
+    Args:
+      path: the folder.
+      config: dict of the run; an earlier run there is continued, so it must have had the same.
+      restart: whether an earlier run is kept beside it, as `PATH.1` and so on, and a new one begun.
 
     Raises:
-      UsageError: it cannot be written to, or holds a search already.
+      UsageError: it cannot be written to, another run is using it, it holds something else, or a
+        run of another config.
     """
     folder = pathlib.Path(path).expanduser()
+    with contextlib.ExitStack() as held:
+        try:
+            if restart and folder.exists():
+                with _locked(folder):
+                    _set_aside(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+            held.enter_context(_locked(folder))
+        except OSError as error:
+            raise UsageError(f"--workdir={path} cannot be written: {error.strerror}") from None
+        try:
+            _check(folder, config)
+            yield folder
+        finally:
+            if not (folder / CONFIG).exists():  # nothing was begun
+                held.close()
+                with contextlib.suppress(OSError):
+                    (folder / LOCK).unlink(missing_ok=True)
+                    folder.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(folder):
     try:
-        if restart and folder.exists():
-            _set_aside(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(f"--workdir={path} cannot be written: {error.strerror}") from None
-    if any((folder / name).exists() for name in (CONFIG, POOL, METRICS)):
+        with filelock.FileLock(folder / LOCK, timeout=0):
+            yield
+    except filelock.Timeout:
+        raise UsageError(f"--workdir={folder} is in use by another run") from None
+
+
+def _check(folder, config):
+    if not (folder / CONFIG).exists():
+        if any((folder / name).exists() for name in (POOL, METRICS, RESULT, CHECKPOINTS)):
+            raise UsageError(
+                f"--workdir={folder} holds results without a {CONFIG}; choose another folder, or "
+                "--restart to set them aside"
+            )
+        return
+    try:
+        before = _fields(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except (ValueError, AttributeError):
         raise UsageError(
-            f"--workdir={path} holds a search already; choose another folder, or --restart to set "
-            "that one aside and begin anew"
+            f"--workdir={folder}: its {CONFIG} cannot be read; choose another folder, or --restart "
+            "to set that one aside"
+        ) from None
+    now = _fields(json.loads(json.dumps(config)))
+    differing = [
+        f"config.{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if name not in FREE and before.get(name) != now.get(name)
+    ]
+    if differing:
+        raise UsageError(
+            f"--workdir={folder} holds a search with another config: {'; '.join(differing)}; "
+            "choose another folder, or --restart to set that one aside and begin anew"
         )
-    return folder
+
+
+def _fields(config, prefix=""):
+    """A nested dict as one from "a.b" to values."""
+    found = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            found |= _fields(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
 
 
 def _set_aside(folder):

@@ -17,6 +17,8 @@ from bnao_jax.controller import (
     START,
     Controller,
     ascend,
+    begin_fit,
+    continue_fit,
     embed,
     fit,
     init,
@@ -24,7 +26,7 @@ from bnao_jax.controller import (
     reconstruct,
 )
 from bnao_jax.controller.ascent import _ascend
-from bnao_jax.controller.fitting import _fit, shuffle
+from bnao_jax.controller.fitting import _continue, shuffle
 from bnao_jax.controller.lstm import cell, lstm
 from bnao_jax.controller.model import normalize
 
@@ -246,13 +248,13 @@ def test_other_sizes_rates_and_steps_share_one_program():
     _, tokens, targets = problem(1)
     run = functools.partial(quick_fit, TOY, jax.random.key(1), tokens, targets)
     ascend(TOY, params, tokens[:50], 1)
-    programs = _fit._cache_size(), _ascend._cache_size()
+    programs = _continue._cache_size(), _ascend._cache_size()
     run(epochs=1, count=100)
     run(epochs=np.int64(2), count=300, clip=1)
     run(epochs=0, trade_off=1, weight_decay=1, learning_rate=jnp.float32(0.1))
     for step_size in 2, 2.5, np.float64(3), jnp.float32(4):
         ascend(TOY, params, tokens[:50], step_size)
-    assert (_fit._cache_size(), _ascend._cache_size()) == programs
+    assert (_continue._cache_size(), _ascend._cache_size()) == programs
 
 
 def test_the_same_key_gives_the_same_fit_and_another_key_another():
@@ -267,6 +269,21 @@ def test_no_epochs_leave_initial_parameters_and_no_losses():
     _, tokens, targets = problem(0)
     _, losses = quick_fit(TOY, jax.random.key(0), tokens, targets, epochs=0)
     assert np.isnan(losses["mse"]) and np.isnan(losses["nll"])
+
+
+def test_a_fit_may_be_cut_anywhere():
+    _, tokens, targets = problem(0, 40)
+    key = jax.random.key(2)
+    params, losses = quick_fit(TOY, key, tokens, targets, epochs=5)
+    programs = _continue._cache_size()
+    state = begin_fit(TOY, key)
+    for epochs in (1, 3, 1):
+        state = continue_fit(
+            TOY, state, key, tokens, targets, epochs=epochs, batch_size=32, learning_rate=3e-3
+        )
+    assert _continue._cache_size() == programs
+    assert state.epoch == 5
+    jax.tree.map(np.testing.assert_array_equal, (state.params, state.losses), (params, losses))
 
 
 def test_fit_lowers_both_losses_and_reconstructs_its_pool():

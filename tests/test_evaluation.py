@@ -99,9 +99,12 @@ def test_batch_scores_are_those_of_the_plain_loop(material, devices, per_dispatc
     evaluate = evaluator("batch", devices, per_dispatch)
     found = evaluate(params, POOL, valid, progress=reports.append)
     assert_scores(found, plain_scores(params, POOL, valid))
-    assert sum(reports) == len(POOL)
     size = devices * per_dispatch
-    assert len(reports) == -(-len(POOL) // size) and set(reports[:-1]) <= {size}
+    sizes = [len(report.loss) for report in reports]
+    assert sum(sizes) == len(POOL)
+    assert len(sizes) == -(-len(POOL) // size) and set(sizes[:-1]) <= {size}
+    for field, parts in zip(found, zip(*reports, strict=True), strict=True):
+        np.testing.assert_array_equal(field, np.concatenate(parts))
 
 
 @pytest.mark.parametrize("devices, per_dispatch", [(1, 3), (4, 3)])

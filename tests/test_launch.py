@@ -9,11 +9,12 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT, SHARED
+from tiny import tiny
 
 from bnao_jax.spaces.nao.cost import cost
 from bnao_jax.spaces.nao.space import Outline
 from configs import cifar, nao_ws, quickstart, random_search
-from launch import searching, wiring
+from launch import searching, wiring, workdir
 from launch.command import UsageError
 
 NAONET_V2 = "1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1"
@@ -27,24 +28,6 @@ def launch(module, *args, stdin=""):
         capture_output=True,
         text=True,
     )
-
-
-def tiny():
-    """A search of seconds: three operations, two nodes, 8x8 digits."""
-    config = quickstart.get_config()
-    config.compilation_cache = ""
-    config.devices = 1
-    config.space.operations, config.space.nodes = "tiny", 2
-    config.network.channels = 2
-    config.data.train_examples, config.data.valid_examples = 128, 40
-    config.supernet.epochs, config.supernet.batch_size = 2, 32
-    config.scoring.batch_size, config.scoring.per_dispatch = 32, 4
-    config.search.seeds, config.search.rounds, config.search.proposals = 12, 4, 4
-    config.search.control = 4
-    config.nao.seeds, config.nao.epochs, config.nao.exchanges = 6, 2, 2
-    config.final.top, config.final.epochs, config.final.batch_size = 2, 1, 32
-    config.search.max_params = 4_000
-    return config
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +99,35 @@ def test_compilations_do_not_grow_with_the_architectures(searched):
     assert after_round[3] == after_round[2] == after_round[1]
 
 
-def test_a_search_is_not_overwritten(searched):
+def test_a_search_goes_on_with_the_same_config_only(searched):
     folder, _ = searched
-    with pytest.raises(UsageError, match="holds a search already.*--restart"):
-        searching.run(tiny(), folder)
+    config = tiny()
+    config.supernet.epochs, config.search.max_params = 3, None
+    with pytest.raises(UsageError, match="epochs was 2 and is 3.*--restart") as refused:
+        searching.run(config, folder)
+    assert "config.search.max_params was 4000 and is None" in str(refused.value)
+    config = tiny()  # how it runs may change
+    config.devices, config.checkpoint_every_seconds, config.scoring.per_dispatch = 2, 7, 1
+    assert searching.run(config, folder) == 0
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "pool.jsonl").write_text("mine")
+    with pytest.raises(UsageError, match="holds results without a config.json.*--restart"):
+        searching.run(tiny(), tmp_path)
+    (tmp_path / "config.json").write_text("mine too")
+    with pytest.raises(UsageError, match="its config.json cannot be read"):
+        searching.run(tiny(), tmp_path)
+    assert (tmp_path / "pool.jsonl").read_text() == "mine"
+
+
+def test_restart_sets_aside(tmp_path):
+    folder = tmp_path / "work"
+    for number in range(3):
+        with workdir.claimed(folder, {"seed": number}, restart=True):
+            workdir.write_json(folder / "config.json", {"seed": number})
+    for number, name in enumerate(("work.1", "work.2", "work")):
+        assert json.loads((tmp_path / name / "config.json").read_text()) == {"seed": number}
 
 
 @pytest.mark.parametrize(

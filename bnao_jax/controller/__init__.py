@@ -31,6 +31,9 @@ True
 """
 
 from bnao_jax.controller.ascent import ascend as ascend
+from bnao_jax.controller.fitting import Fit as Fit
+from bnao_jax.controller.fitting import begin_fit as begin_fit
+from bnao_jax.controller.fitting import continue_fit as continue_fit
 from bnao_jax.controller.fitting import fit as fit
 from bnao_jax.controller.inference import embed as embed
 from bnao_jax.controller.inference import predict as predict

@@ -1,6 +1,7 @@
 """Fitting the controller to scored sequences."""
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,31 +12,58 @@ from bnao_jax.controller.model import NAO, init
 from bnao_jax.controller.settings import Controller
 
 
-def fit(
+class Fit(NamedTuple):
+    """A fit on its way.
+
+    Attributes:
+      params: of the controller.
+      optimizer: Adam's state.
+      epoch: int32[], epochs done.
+      losses: mean "mse" and "nll" over the last epoch, float32[]; NaN before the first.
+    """
+
+    params: Any
+    optimizer: Any
+    epoch: jax.Array
+    losses: dict
+
+
+def begin_fit(controller: Controller, key) -> Fit:
+    """The fit before its first epoch."""
+    params_key, _ = jax.random.split(key)
+    params = init(controller, params_key)
+    optimizer = _optimizer(0.0, 0.0, 0.0).init(params)
+    nothing = jnp.float32(jnp.nan)
+    return Fit(params, optimizer, jnp.int32(0), {"mse": nothing, "nll": nothing})
+
+
+def continue_fit(
     controller: Controller,
+    fit: Fit,
     key,
     tokens,
     targets,
     *,
     count=None,
-    epochs=1000,
+    epochs=1,
     batch_size=100,
     learning_rate=1e-3,
     trade_off=0.8,
     clip=5.0,
     weight_decay=0.0,
-):
-    """(params, losses) of a controller trained from scratch on tokens [N, D] with targets [N].
+) -> Fit:
+    """The fit after `epochs` more, trained on tokens [N, D] with targets [N].
 
     Minimises trade_off * MSE + (1 - trade_off) * NLL (NAO, arXiv 1808.07233), NLL per
-    token, by Adam with decoupled weight decay, gradients clipped to a global norm. `losses` holds
-    the mean "mse" and "nll" over the last epoch, float32[]; NaN if epochs is 0.
+    token, by Adam with decoupled weight decay, gradients clipped to a global norm.
 
     Every epoch visits the rows in a new order; the last minibatch is averaged over the rows it
-    has. The order of epoch e follows from (key, e, row) alone. NLL is that of the masked softmax
-    the decoder emits from (a choice of this library: no probability goes to impossible tokens).
+    has. The order of epoch e follows from (key, e, row) alone, so that a fit in many calls is that
+    in one. NLL is that of the masked softmax the decoder emits from (a choice of this library: no
+    probability goes to impossible tokens).
 
     Args:
+      key: that of `begin_fit`.
       targets: within [0, 1], where the predictor's sigmoid lies.
       count: rows that are valid; those from `count` on are padding of any content. It is traced,
         as all that follow but batch_size: pools padded to one capacity N share one program.
@@ -52,13 +80,30 @@ def fit(
     count = tokens.shape[0] if count is None else count
     numbers = jnp.asarray(count, jnp.int32), jnp.asarray(epochs, jnp.int32)
     rates = [jnp.asarray(x, jnp.float32) for x in (learning_rate, trade_off, clip, weight_decay)]
-    return _fit(controller, batch_size, key, tokens.astype(jnp.int32), targets, *numbers, *rates)
+    tokens = tokens.astype(jnp.int32)
+    return _continue(controller, batch_size, fit, key, tokens, targets, *numbers, *rates)
+
+
+def fit(controller: Controller, key, tokens, targets, *, epochs=1000, **settings):
+    """(params, losses) of a controller trained from scratch.
+
+    `settings` and errors are those of `continue_fit`, `losses` as in `Fit`.
+    """
+    start = begin_fit(controller, key)
+    done = continue_fit(controller, start, key, tokens, targets, epochs=epochs, **settings)
+    return done.params, done.losses
+
+
+def _optimizer(learning_rate, clip, weight_decay):
+    adam = optax.adamw(learning_rate, weight_decay=weight_decay)
+    return optax.flatten(optax.chain(optax.clip_by_global_norm(clip), adam))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _fit(
+def _continue(
     controller,
     batch_size,
+    fit,
     key,
     tokens,
     targets,
@@ -69,10 +114,8 @@ def _fit(
     clip,
     weight_decay,
 ):
-    adam = optax.adamw(learning_rate, weight_decay=weight_decay)
-    optimizer = optax.flatten(optax.chain(optax.clip_by_global_norm(clip), adam))
-    params_key, order_key = jax.random.split(key)
-    params = init(controller, params_key)
+    optimizer = _optimizer(learning_rate, clip, weight_decay)
+    _, order_key = jax.random.split(key)
     batches = (count + batch_size - 1) // batch_size
 
     def loss(params, rows, weight):
@@ -91,15 +134,13 @@ def _fit(
         params = optax.apply_updates(params, updates)
         return order, params, state, losses + batch_losses * valid.sum() / count
 
-    def epoch(i, carry):
-        params, state, _ = carry
-        order = shuffle(jax.random.fold_in(order_key, i), tokens.shape[0], count)
-        carry = order, params, state, jnp.zeros(2)
-        return lax.fori_loop(0, batches, step, carry)[1:]
+    def epoch(_, fit):
+        order = shuffle(jax.random.fold_in(order_key, fit.epoch), tokens.shape[0], count)
+        carry = order, fit.params, fit.optimizer, jnp.zeros(2)
+        _, params, state, (mse, nll) = lax.fori_loop(0, batches, step, carry)
+        return Fit(params, state, fit.epoch + 1, {"mse": mse, "nll": nll})
 
-    carry = params, optimizer.init(params), jnp.full(2, jnp.nan)
-    params, _, (mse, nll) = lax.fori_loop(0, epochs, epoch, carry)
-    return params, {"mse": mse, "nll": nll}
+    return lax.fori_loop(0, epochs, epoch, fit)
 
 
 def shuffle(key, capacity, count):

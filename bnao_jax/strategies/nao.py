@@ -5,8 +5,10 @@ balanced one-shot form of Luo, Qin, Chen, 2020, https://arxiv.org/abs/1909.10815
 """
 
 import dataclasses
+import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bnao_jax import controller as nao
@@ -40,6 +42,12 @@ class Settings:
     trade_off: float = 0.8
 
 
+def controller_of(space: SearchSpace) -> nao.Controller:
+    """The controller for a space's tokens; those of (input, operation) pairs are read together."""
+    per_step = 2 if space.decisions % 2 == 0 else 1
+    return nao.Controller(space.token_ranges, space.vocabulary, tokens_per_step=per_step)
+
+
 def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Strategy:
     """The NAO strategy on a space.
 
@@ -48,24 +56,29 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
       settings: the settings.
       accept: function from a pool to bool[P]; others are never proposed.
     """
-    per_step = 2 if space.decisions % 2 == 0 else 1
-    controller = nao.Controller(space.token_ranges, space.vocabulary, tokens_per_step=per_step)
+    controller = controller_of(space)
     capacity = settings.capacity
 
     def pad(rows, size):
         return np.concatenate([rows, np.repeat(rows[:1], size - len(rows), 0)])
 
     def init(key):
-        return {
-            "params": nao.init(controller, key),
-            "pool": np.zeros((0, space.decisions), np.int32),
-            "scores": np.zeros(0, np.float32),
-        }
+        pool = np.zeros((0, space.decisions), np.int32)
+        return known_of(key, pool, np.zeros(0, np.float32))
 
-    def tell(state, key, pool, scores):
+    def known_of(key, pool, scores):
+        """What is known before the first epoch of a fit."""
+        fit = nao.begin_fit(controller, key)
+        key = np.asarray(jax.random.key_data(key))
+        return {"fit": fit, "key": key, "pool": pool, "scores": scores}
+
+    def tell(state, key, pool, scores, on_part=lambda state, done, total: None):
         if len(pool) > capacity:
             raise ValueError(f"{len(pool)} architectures exceed the capacity {capacity}")
         split_key, exchange_key, fit_key = jax.random.split(key, 3)
+        told = known_of(fit_key, pool, scores)
+        if not all(np.array_equal(state[name], told[name]) for name in ("key", "pool", "scores")):
+            state = told
         low, high = float(np.min(scores)), float(np.max(scores))
         targets = ((scores - low) / max(high - low, 1e-12)).astype(np.float32)
         order = np.argsort(np.asarray(jax.random.uniform(split_key, (capacity,)))[: len(pool)])
@@ -74,17 +87,21 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
         copies = np.tile(pool[fit], (settings.exchanges, 1))
         rows = pad(copies, capacity * settings.exchanges)
         tokens = space.to_tokens(space.exchange(exchange_key, rows))
-        params, losses = nao.fit(
+        continue_fit = functools.partial(
+            nao.continue_fit,
             controller,
-            fit_key,
-            tokens,
-            pad(np.tile(targets[fit], settings.exchanges), len(rows)),
+            key=fit_key,
+            tokens=jnp.asarray(tokens),
+            targets=jnp.asarray(pad(np.tile(targets[fit], settings.exchanges), len(rows))),
             count=len(copies),
-            epochs=settings.epochs,
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
             trade_off=settings.trade_off,
         )
+        while (epoch := int(state["fit"].epoch)) < settings.epochs:
+            state = state | {"fit": continue_fit(state["fit"])}
+            on_part(state, epoch + 1, settings.epochs)
+        params, losses = state["fit"].params, state["fit"].losses
         known = space.to_tokens(pad(pool, capacity))
         predicted = np.asarray(nao.predict(controller, params, known))[: len(pool)]
         decoded = np.asarray(nao.reconstruct(controller, params, known))[: len(pool)]
@@ -94,7 +111,7 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
             "held_out_pairwise_accuracy": pairwise_accuracy(predicted[test], targets[test]),
             "held_out_reconstruction": float(np.mean(decoded[test] == known[: len(pool)][test])),
         }
-        return {"params": params, "pool": pool, "scores": scores}, facts
+        return state, facts
 
     def ask(state, key, size, seen):
         best = state["pool"][np.argsort(-state["scores"], kind="stable")[: settings.seeds]]
@@ -102,7 +119,7 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
         found, known, refused, decoded, step_size = [], set(seen), 0, 0, 0
         while len(found) < size and step_size < MAX_STEP_SIZE:
             step_size += 1
-            moved = nao.ascend(controller, state["params"], seeds, step_size)
+            moved = nao.ascend(controller, state["fit"].params, seeds, step_size)
             pool = np.asarray(space.from_tokens(moved))[: len(best)]
             decoded += len(pool)
             fresh = space.unseen(pool, known)

@@ -16,8 +16,8 @@ def random_search(space: SearchSpace, *, accept=None) -> Strategy:
         del key
         return ()
 
-    def tell(state, key, pool, scores):
-        del key, pool, scores
+    def tell(state, key, pool, scores, on_part=None):
+        del key, pool, scores, on_part
         return state, {}
 
     def ask(state, key, size, seen):

@@ -1,0 +1,190 @@
+"""Checkpoints of a run: trees of arrays, written in the background, checked when read.
+
+Written by Orbax, whose files are arrays and JSON: reading one runs nobody's code.
+"""
+
+import contextlib
+import pathlib
+import shutil
+import zlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import serialization, traverse_util
+from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
+
+KEPT = 2  # newest ones: if the last is damaged, the one before it remains
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written, or does not fit what it is read for."""
+
+
+class Checkpoint(NamedTuple):
+    """What was kept.
+
+    Attributes:
+      number: from 1.
+      arrays: dict from "/"-joined names to numpy arrays.
+      facts: a JSON value.
+    """
+
+    number: int
+    arrays: dict
+    facts: Any
+
+
+def flat(tree) -> dict:
+    """The leaves of a tree as a dict from "/"-joined names to numpy arrays."""
+    named = traverse_util.flatten_dict(serialization.to_state_dict(tree), sep="/")
+    return {name: np.asarray(leaf) for name, leaf in named.items()}
+
+
+def fill(template, arrays):
+    """A tree with the structure of `template` and the arrays of `flat(tree)`.
+
+    Raises:
+      CheckpointError: names or dtypes differ, or numbers of axes.
+    """
+    wanted = flat(template)
+    if differing := sorted(set(wanted) ^ set(arrays)):
+        raise CheckpointError(f"the checkpoint is of another run: {differing[0]!r} does not fit")
+    for name, leaf in wanted.items():
+        found = arrays[name]
+        if (found.dtype, found.ndim) != (leaf.dtype, leaf.ndim):
+            raise CheckpointError(
+                f"the checkpoint is of another run: {name!r} is {found.dtype}{found.shape}"
+            )
+    keep_empty = traverse_util.flatten_dict(
+        serialization.to_state_dict(template), sep="/", keep_empty_nodes=True
+    )
+    state = traverse_util.unflatten_dict({**keep_empty, **arrays}, sep="/")
+    return serialization.from_state_dict(template, state)
+
+
+class Checkpoints:
+    """The checkpoints in a folder: the newest two, and the best one by score.
+
+    Belongs to one process; others neither write nor wait.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder).absolute()
+        best = policy.BestN(
+            get_metric_fn=lambda metrics: metrics["score"],
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        process = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=process, active_processes={process}, barrier_sync_key_prefix="checkpoints"
+        )
+        self._options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy.AnyPreservationPolicy([policy.LatestN(KEPT), best]),
+            multiprocessing_options=alone,
+            cleanup_tmp_directories=True,
+            create=False,
+        )
+        self._open()
+
+    def _open(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._manager = ocp.CheckpointManager(self.folder, options=self._options)
+
+    def save(self, tree, facts, *, score=None):
+        """Begins to write a checkpoint; waits for the one before it, and reports its errors.
+
+        Args:
+          tree: host arrays that nobody changes until the next call.
+          facts: a JSON value.
+          score: of this checkpoint, higher is better, if it competes to be the best.
+        """
+        arrays = flat(tree)
+        index = {
+            name: {"dtype": str(leaf.dtype), "shape": leaf.shape, "crc32": _crc32(leaf)}
+            for name, leaf in arrays.items()
+        }
+        # Orbax takes no empty arrays; the index tells of them.
+        stored = {name: leaf for name, leaf in arrays.items() if leaf.size}
+        number = max(self._manager.all_steps(), default=0) + 1
+        with self._reporting(number):
+            self._manager.save(
+                number,
+                args=ocp.args.Composite(
+                    arrays=ocp.args.StandardSave(stored),
+                    index=ocp.args.JsonSave({"arrays": index, "facts": facts}),
+                ),
+                metrics=None if score is None else {"score": float(score)},
+            )
+
+    @contextlib.contextmanager
+    def _reporting(self, number):
+        if not self.folder.is_dir():
+            raise CheckpointError(f"the folder {self.folder} has vanished")
+        try:
+            yield
+        except Exception as error:  # Orbax and TensorStore raise a dozen kinds
+            raise CheckpointError(
+                f"checkpoint {number} cannot be written to {self.folder}: {_first_line(error)}; "
+                "the earlier ones are kept"
+            ) from error
+
+    def wait(self):
+        """Waits until everything is written."""
+        with self._reporting("the last"):
+            self._manager.wait_until_finished()
+
+    def newest(self, on_damage=lambda text: None) -> Checkpoint | None:
+        """The newest sound checkpoint, or None.
+
+        Damaged ones are moved to the folder `damaged` beside this one, and `on_damage` is told.
+        """
+        for number in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return self._read(number)
+            except Exception as error:  # Orbax and TensorStore raise a dozen kinds
+                on_damage(f"{self._set_aside(number)} is damaged: {_first_line(error)}")
+        return None
+
+    def _read(self, number):
+        found = self._manager.restore(
+            number,
+            args=ocp.args.Composite(
+                arrays=ocp.args.StandardRestore(), index=ocp.args.JsonRestore()
+            ),
+        )
+        arrays = {}
+        for name, entry in found.index["arrays"].items():
+            dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
+            empty = np.zeros(shape, dtype)
+            leaf = np.asarray(found.arrays[name]) if empty.size else empty
+            if (leaf.dtype, leaf.shape, _crc32(leaf)) != (dtype, shape, entry["crc32"]):
+                raise CheckpointError(f"{name} is not what was written")
+            arrays[name] = leaf
+        return Checkpoint(number, arrays, found.index["facts"])
+
+    def _set_aside(self, number):
+        """Moves a checkpoint out of the way; nothing is deleted."""
+        self._manager.close()
+        beside = self.folder.parent / "damaged"
+        beside.mkdir(exist_ok=True)
+        times = sum(1 for _ in beside.glob(f"{number}*"))
+        target = beside / (f"{number}.{times}" if times else str(number))
+        shutil.move(self.folder / str(number), target)
+        self._open()
+        return target
+
+    def close(self):
+        """Waits and ends the background work."""
+        self.wait()
+        self._manager.close()
+
+
+def _crc32(leaf):
+    return zlib.crc32(np.ascontiguousarray(leaf))
+
+
+def _first_line(error):
+    return str(error).strip().partition("\n")[0] or type(error).__name__

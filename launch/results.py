@@ -1,0 +1,92 @@
+"""What a search leaves behind: its files and a summary."""
+
+import importlib.metadata
+import json
+import platform
+
+import numpy as np
+
+from launch import workdir
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "ml_collections")
+
+
+class Results:
+    """Writes the files of a search; with `folder=None` it writes none.
+
+    Args:
+      folder: of the run.
+      space: the search space.
+      cost_of: `pool -> Cost`.
+    """
+
+    def __init__(self, folder, space, cost_of):
+        self._folder, self._space, self._cost_of = folder, space, cost_of
+
+    def rows(self, pool, **columns):
+        """One dict for each architecture: text form, cost, and further columns."""
+        found = self._cost_of(pool)
+        return [
+            {
+                "arch": self._space.format(row),
+                "params": int(found.params[n]),
+                "macs": int(found.macs[n]),
+            }
+            | {name: values[n] for name, values in columns.items()}
+            for n, row in enumerate(pool)
+        ]
+
+    def write_pool(self, population):
+        """Writes pool.jsonl."""
+        if self._folder is None:
+            return
+        rows = self.rows(
+            population.pool,
+            round=population.born.tolist(),
+            score=[None if np.isnan(s) else float(s) for s in population.scores],
+            times_trained=population.counts.tolist(),
+        )
+        workdir.write_pool(self._folder / workdir.POOL, rows)
+
+    def write_control(self, pool, scores):
+        """Writes control.jsonl, unless there is no control."""
+        if self._folder is None or not len(pool):
+            return
+        rows = self.rows(pool, score=[float(s) for s in scores])
+        workdir.write_pool(self._folder / workdir.CONTROL, rows)
+
+    def write_result(self, **result):
+        """Writes result.json, with the versions of what ran, and prints the summary."""
+        if self._folder is None:
+            return
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        result |= {"versions": {"python": platform.python_version()} | versions}
+        workdir.write_json(self._folder / workdir.RESULT, result)
+        print(summary(result, self._folder))
+
+
+def finished(folder) -> bool:
+    """Whether a search came to its end there; if so, prints its summary again."""
+    path = folder / workdir.RESULT
+    if not path.exists():
+        return False
+    result = json.loads(path.read_text(encoding="utf-8"))
+    print(f"This search is finished; --restart begins anew.\n{summary(result, folder)}")
+    return True
+
+
+def summary(result, folder) -> str:
+    """The end of a search in a few readable lines."""
+    lines = ["", "Best architecture", *_about(result["best"][0])]
+    if result["control"]:
+        lines += ["", "Best of the random control", *_about(result["control"][0])]
+    spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
+    return "\n".join([*lines, "", f"Time: {spent}", f"Files: {folder}/"])
+
+
+def _about(row):
+    yield f"  {row['arch']}"
+    yield f"  {row['params'] / 1e6:.3f} M parameters, {row['macs'] / 1e6:.1f} M multiply-adds"
+    alone = row.get("accuracy_alone")
+    trained = "" if alone is None else f", trained alone {alone:.4f}"
+    yield f"  validation accuracy: with shared weights {row['score']:.4f}{trained}"

@@ -1,0 +1,139 @@
+"""A search may be broken off anywhere, and comes to the same end."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from bnao_jax.checkpoint import Checkpoints
+
+TINY = ROOT / "tests" / "tiny.py"
+KILLED = -signal.SIGKILL
+# Every phase, the strategy's learning ("propose") and proposing, and the writing of a checkpoint;
+# and the visits that there are, at least.
+PLACES = (
+    *(("round 1 of 2, train", 3), ("write", 2), ("round 1 of 2, score", 3)),
+    *(("round 1 of 2, propose", 2), ("ask", 1), ("round 2 of 2, score", 4)),
+    *(("the random control", 1), ("final", 3), ("write", 1)),
+)
+
+
+def start(folder, cache, *args):
+    return subprocess.Popen(
+        [sys.executable, str(TINY), str(folder), str(cache), *args],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory, cache):
+    """The folder of a search that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("reference") / "work"
+    status, _, err = finish(start(folder, cache))
+    assert status == 0, err
+    return folder
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def newest(folder):
+    checkpoints = Checkpoints(folder / "checkpoints")
+    found = checkpoints.newest()
+    checkpoints.close()
+    return found.arrays
+
+
+def assert_same_end(folder, reference):
+    """All but wall-clock times and the cuts between dispatches, bit for bit."""
+    for name in ("pool.jsonl", "control.jsonl"):
+        assert (folder / name).read_bytes() == (reference / name).read_bytes()
+    found, expected = (json.loads((f / "result.json").read_text()) for f in (folder, reference))
+    del found["seconds"], expected["seconds"]
+    assert found == expected
+    found, expected = newest(folder), newest(reference)
+    assert found.keys() == expected.keys()
+    for name, leaf in expected.items():
+        np.testing.assert_array_equal(found[name], leaf, err_msg=name)
+    metrics = [row for row in rows(folder / "metrics.jsonl") if row["phase"] != "train"]
+    for row, other in zip(
+        metrics,
+        [row for row in rows(reference / "metrics.jsonl") if row["phase"] != "train"],
+        strict=True,
+    ):
+        assert row | {"seconds": 0} == other | {"seconds": 0}
+    trained = [row for row in rows(folder / "metrics.jsonl") if row["phase"] == "train"]
+    places = [(row["round"], row["step"]) for row in trained]
+    assert places == sorted(set(places))  # nothing twice
+
+
+def test_killed_in_every_phase_it_comes_to_the_same_end(reference, cache, tmp_path):
+    folder, draw = tmp_path / "work", random.Random()
+    for place, visits in PLACES:
+        number = draw.randint(1, visits)
+        status, _, err = finish(start(folder, cache, f"--kill={place}:{number}"))
+        assert status == KILLED, (place, number, err)
+        assert not (folder / "result.json").exists()
+    status, out, err = finish(start(folder, cache))
+    assert status == 0, err
+    assert "continuing from checkpoint" in out
+    assert_same_end(folder, reference)
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_asked_to_stop_it_keeps_everything_and_says_how_to_go_on(
+    reference, cache, tmp_path, number, status
+):
+    folder, log = tmp_path / "work", tmp_path / "log"
+    process = start(folder, cache, f"--log={log}")
+    while not log.exists() or "round 1 of 2, score" not in log.read_text():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(number)
+    found, out, err = finish(process)
+    assert (found, err) == (status, "")
+    assert f"stopped by {number.name} in round" in out and f"--workdir={folder}" in out
+    status, out, err = finish(start(folder, cache))
+    assert status == 0, err
+    assert_same_end(folder, reference)
+
+
+def test_a_finished_search_is_not_run_again(reference, cache):
+    before = (reference / "result.json").stat().st_mtime_ns
+    status, out, _ = finish(start(reference, cache))
+    assert status == 0 and "This search is finished" in out and "Best architecture" in out
+    assert (reference / "result.json").stat().st_mtime_ns == before
+
+
+def test_two_runs_in_one_folder(cache, tmp_path):
+    folder, log = tmp_path / "work", tmp_path / "log"
+    first = start(folder, cache, f"--log={log}")
+    while not log.exists():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.05)
+    status, _, err = finish(start(folder, cache))
+    first.kill()
+    first.communicate()
+    assert status != 0 and "is in use by another run" in err

@@ -1,0 +1,105 @@
+"""A search of seconds; as a program, one that kills itself where it is told to.
+
+    python tests/tiny.py WORKDIR CACHE [--kill=PLACE:N] [--log=FILE]
+
+runs or continues it. PLACE is the beginning of a place in the search as `Search.where` says it, and
+N the number of visits; "write" is the writing of a checkpoint, "ask" the strategy's proposing. FILE
+receives the places visited.
+"""
+
+import argparse
+import os
+import signal
+import threading
+
+import conftest  # noqa: F401  names the tiny operations, and asks for four devices
+
+from configs import quickstart
+
+
+def tiny():
+    """A search of seconds: three operations, two nodes, 8x8 digits."""
+    config = quickstart.get_config()
+    config.compilation_cache = ""
+    config.devices = 1
+    config.space.operations, config.space.nodes = "tiny", 2
+    config.network.channels = 2
+    config.data.train_examples, config.data.valid_examples = 128, 40
+    config.supernet.epochs, config.supernet.batch_size = 2, 32
+    config.scoring.batch_size, config.scoring.per_dispatch = 32, 4
+    config.search.seeds, config.search.rounds, config.search.proposals = 12, 4, 4
+    config.search.control = 4
+    config.nao.seeds, config.nao.epochs, config.nao.exchanges = 6, 2, 2
+    config.final.top, config.final.epochs, config.final.batch_size = 2, 1, 32
+    config.search.max_params = 4_000
+    return config
+
+
+class Assassin:
+    """Kills the program at the N-th visit of a place, and writes all visits down."""
+
+    def __init__(self, log, place, number):
+        self.log, self.place, self.left = log, place, number
+
+    def visits(self, where):
+        """Notes a visit; whether it is the one to kill at."""
+        print(where, file=self.log, flush=True)
+        if not self.place or not where.startswith(self.place):
+            return False
+        self.left -= 1
+        return self.left == 0
+
+    def kill(self):
+        """Ends the program with no time for anything."""
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch(self, search):
+        """Puts itself before the search's phases, its dispatches and its checkpoints."""
+
+        class Watched(search):
+            def __init__(this, *args):
+                super().__init__(*args)
+                between, keep = this.keeper.between, this.keeper.keep
+
+                def watched_between(steps=0):
+                    if self.visits(this.where()):
+                        self.kill()
+                    between(steps)
+
+                def watched_keep(*score, **wait):
+                    if self.visits("write"):
+                        threading.Timer(0.02, self.kill).start()
+                    keep(*score, **wait)
+
+                this.keeper.between, this.keeper.keep = watched_between, watched_keep
+
+            def ask(this, *args):
+                if self.visits("ask"):
+                    self.kill()
+                return super().ask(*args)
+
+        return Watched
+
+
+def main():
+    """Runs the search with what the arguments ask for."""
+    from launch import searching
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("workdir")
+    parser.add_argument("cache")
+    parser.add_argument("--kill", default=":0")
+    parser.add_argument("--log", default=os.devnull)
+    args = parser.parse_args()
+    place, _, number = args.kill.rpartition(":")
+    config = tiny()
+    config.compilation_cache = args.cache
+    config.checkpoint_every_steps = 3
+    config.search.rounds, config.final.top = 2, 1
+    with open(args.log, "a", encoding="utf-8") as log:
+        searching.Search = Assassin(log, place, int(number)).watch(searching.Search)
+        raise SystemExit(searching.run(config, args.workdir))
+
+
+if __name__ == "__main__":
+    main()
