@@ -178,8 +178,16 @@ class Checkpoints:
 
     def close(self):
         """Waits and ends the background work."""
-        self.wait()
-        self._manager.close()
+        with self._reporting("the last"):
+            self._manager.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        # After an error, that is what is to be heard of.
+        with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
+            self.close()
 
 
 def _crc32(leaf):

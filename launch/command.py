@@ -5,7 +5,7 @@ import re
 import sys
 import traceback
 
-from absl import flags
+from absl import flags, logging
 from ml_collections import config_flags
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -26,6 +26,7 @@ def run(main, usage):
     if _wants_help():
         print(usage)
         sys.exit(0)
+    logging.set_verbosity(logging.FATAL)  # what Orbax logs, it raises too
     sys.path.insert(0, os.getcwd())  # configs import each other
     try:
         _check_config_files()
@@ -75,9 +76,20 @@ def _explained(error):
 
 
 def _fail(error, status=2):
-    text = " ".join(str(error).split()) or type(error).__name__
-    print(f"error: {text}", file=sys.stderr)
+    _report(error)
     sys.exit(status)
+
+
+def abandon(error, status=1):
+    """Ends this process of several at once: an orderly end would wait for the others."""
+    _report(error)
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def _report(error):
+    text = " ".join(str(error).split()) or type(error).__name__
+    print(f"error: {text}", file=sys.stderr, flush=True)
 
 
 def required(flag, example):

@@ -9,6 +9,11 @@ Flags:
   --config.FIELD=VALUE      changes one of its fields
   --workdir=FOLDER          where results go; runs/NAME by default
   --restart                 sets an earlier search in that folder aside and begins anew
+  --coordinator=HOST:PORT --processes=N --process=I
+                            one of N processes, say I = 0 on HOST; not needed on a TPU pod, under
+                            Slurm or Kubernetes, where jax finds them out
+
+Several processes are one search, over all their devices; process 0 alone writes files.
 
 The same command goes on with a search that was broken off, from its last checkpoint. SIGTERM and
 Ctrl-C keep it and end it (Ctrl-C twice: at once).
@@ -26,16 +31,24 @@ from absl import flags
 from launch import command
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the results; runs/NAME by default.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, of several.")
+PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes.")
+PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 RESTART = flags.DEFINE_bool("restart", False, "Set an earlier search in the folder aside.")
 
 
 def main():
     """Runs the search that the flags describe."""
     config = command.required(command.CONFIG, "configs/quickstart.py")
-    from launch import searching  # after the flags are known to be right: it takes a second
+    from launch import (
+        processes,
+        searching,
+    )  # after the flags are known to be right: it takes a second
 
+    processes.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     name = pathlib.Path(flags.FLAGS["config"].config_filename.split(":")[0]).stem
-    return searching.run(config, WORKDIR.value or f"runs/{name}", restart=RESTART.value)
+    with processes.together():
+        return searching.run(config, WORKDIR.value or f"runs/{name}", restart=RESTART.value)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ def run(config, folder, *, restart=False) -> int:
                 f"(--workdir={folder})"
             )
             return stopped.status
+        except OSError as error:
+            raise UsageError(f"--workdir={folder} cannot be written any more: {error}") from error
     return 0
 
 
@@ -133,7 +135,7 @@ class Search:
         self.checkpoints, position, seconds = None, 0, 0.0
         if self.folder is not None:
             path = self.folder / workdir.CHECKPOINTS
-            self.checkpoints = held.enter_context(contextlib.closing(Checkpoints(path)))
+            self.checkpoints = held.enter_context(Checkpoints(path))
         if kept := self.newest():
             self.restore(kept["arrays"])
             facts = kept["facts"]

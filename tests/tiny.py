@@ -1,6 +1,6 @@
 """A search of seconds; as a program, one that kills itself where it is told to.
 
-    python tests/tiny.py WORKDIR CACHE [--kill=PLACE:N] [--log=FILE]
+    python tests/tiny.py WORKDIR CACHE [--kill=PLACE:N] [--log=FILE] [--devices=N]
 
 runs or continues it. PLACE is the beginning of a place in the search as `Search.where` says it, and
 N the number of visits; "write" is the writing of a checkpoint, "ask" the strategy's proposing. FILE
@@ -83,22 +83,29 @@ class Assassin:
 
 def main():
     """Runs the search with what the arguments ask for."""
-    from launch import searching
+    from launch import processes, searching
 
     parser = argparse.ArgumentParser()
     parser.add_argument("workdir")
     parser.add_argument("cache")
     parser.add_argument("--kill", default=":0")
     parser.add_argument("--log", default=os.devnull)
+    parser.add_argument("--coordinator")
+    parser.add_argument("--processes", type=int)
+    parser.add_argument("--process", type=int)
+    parser.add_argument("--devices", type=int, default=1)
     args = parser.parse_args()
     place, _, number = args.kill.rpartition(":")
     config = tiny()
     config.compilation_cache = args.cache
     config.checkpoint_every_steps = 3
     config.search.rounds, config.final.top = 2, 1
+    config.devices = args.devices
+    processes.join(args.coordinator, args.processes, args.process)
     with open(args.log, "a", encoding="utf-8") as log:
         searching.Search = Assassin(log, place, int(number)).watch(searching.Search)
-        raise SystemExit(searching.run(config, args.workdir))
+        with processes.together():
+            raise SystemExit(searching.run(config, args.workdir))
 
 
 if __name__ == "__main__":

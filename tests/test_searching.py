@@ -1,0 +1,238 @@
+"""How a search is kept, continued and ended, with toys in place of training and scoring."""
+
+import dataclasses
+import gc
+import json
+import resource
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import tiny
+
+from bnao_jax import data, supernet_training
+from bnao_jax.checkpoint import CheckpointError, Checkpoints
+from bnao_jax.evaluation import Scores
+from launch import searching, wiring, workdir
+from launch.command import UsageError
+
+CHUNK = 5  # architectures scored at once
+
+
+class Broken(Exception):
+    """What a test breaks a search off with."""
+
+
+def toy_config():
+    config = tiny()
+    config.search.strategy, config.final.top, config.checkpoint_every_steps = "random", 0, 2
+    return config
+
+
+def toy_train(rate=0.5, failing=-1):
+    """Adds to the only weight a number that depends on the step; fails at a step."""
+
+    def train(state, material, key, steps):
+        weight, counts = state.params["w"], np.zeros(len(material.pool), np.int32)
+        for step in range(int(state.step), int(state.step + steps)):
+            weight = weight + np.float32(np.sin(step + 1.0)) * rate
+            counts[step % 4] += 1
+        failed = failing if int(state.step) <= failing < int(state.step + steps) else -1
+        report = supernet_training.Report(1.0, 0.5, counts, failed, 0)
+        return supernet_training.State({"w": weight}, state.optimizer, state.step + steps), report
+
+    return train
+
+
+def toy_evaluate(params, pool, valid, calibration, *, progress):
+    for start in range(0, len(pool), CHUNK):
+        rows = pool[start : start + CHUNK]
+        scores = np.sin(rows.sum(1) * params["w"]).astype(np.float32)
+        progress(Scores(scores, scores))
+
+
+@pytest.fixture
+def make(monkeypatch):
+    """Makes searches with toys; `make(folder, **changes)` runs one to its end."""
+
+    def make_supernet(config, outline, images, devices):
+        recipe = SimpleNamespace(
+            total_steps=8,
+            batch_size=32,
+            learning_rate=lambda step: jnp.float32(0.1),
+            optimizer=SimpleNamespace(init=lambda params: ()),
+        )
+        return {"w": np.float32(1.0)}, toy_train(), recipe, toy_evaluate
+
+    monkeypatch.setattr(wiring, "make_supernet", make_supernet)
+    monkeypatch.setattr(searching, "DISPATCH_SECONDS", 0.0)  # one step a dispatch
+
+    def run(folder, watch=lambda job: None):
+        class Watched(searching.Search):
+            def __init__(self, *args):
+                super().__init__(*args)
+                watch(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(searching, "Search", Watched)
+            return searching.run(toy_config(), folder)
+
+    return run
+
+
+def breaking_at(number):
+    """A watch that breaks the search off before its `number`-th look at the signals."""
+
+    def watch(job):
+        between, left = job.keeper.between, number
+
+        def watched(steps=0):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Broken
+            between(steps)
+
+        job.keeper.between = watched
+
+    return watch
+
+
+def ends(folder):
+    """What a search leaves, without times."""
+    result = json.loads((folder / "result.json").read_text())
+    del result["seconds"]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [row | {"seconds": 0} for row in rows]
+    checkpoints = Checkpoints(folder / "checkpoints")
+    weight = checkpoints.newest().arrays["supernet/params/w"]
+    checkpoints.close()
+    return result, rows, (folder / "pool.jsonl").read_text(), weight.item()
+
+
+def undisturbed(make, tmp_path):
+    folder = tmp_path / "undisturbed"
+    assert make(folder) == 0
+    return ends(folder)
+
+
+def test_broken_off_at_every_look_it_comes_to_the_same_end(make, tmp_path):
+    expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
+    breaks = 0
+    while True:  # a little further each time
+        try:
+            make(folder, breaking_at(2 + breaks % 6))
+            break
+        except Broken:
+            breaks += 1
+    assert breaks > 10
+    assert ends(folder) == expected
+
+
+def test_a_loss_that_is_not_finite_ends_the_search_and_the_last_checkpoint_stays(make, tmp_path):
+    expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
+
+    def fail(job):
+        job.train_steps = toy_train(failing=5)
+
+    message = "not finite at step 5 of round 1, learning rate 0.1, architecture [0-9 ]+$"
+    with pytest.raises(searching.TrainingError, match=message):
+        make(folder, fail)
+    kept = Checkpoints(folder / "checkpoints").newest()
+    assert kept.facts["where"] == "round 1 of 4, train, step 4"
+    make(folder)  # whatever it was is mended
+    assert ends(folder) == expected
+
+
+def test_weights_that_are_not_finite_are_not_kept(make, tmp_path):
+    def fail(job):
+        job.train_steps = toy_train(rate=np.float32("inf"))
+
+    with pytest.raises(searching.TrainingError, match="weights are not finite in round 1 of 4"):
+        make(tmp_path / "work", fail)
+    assert Checkpoints(tmp_path / "work/checkpoints").newest() is None
+
+
+def test_a_damaged_checkpoint_costs_a_little_time(make, tmp_path, capsys):
+    expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
+    with pytest.raises(Broken):
+        make(folder, breaking_at(20))
+    newest = max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    for file in newest.glob("arrays/**/d/*"):
+        file.write_bytes(file.read_bytes()[:-1])
+    capsys.readouterr()
+    make(folder)
+    out = capsys.readouterr().out
+    assert f"warning: {folder}/damaged/{newest.name} is damaged" in out
+    assert f"continuing from checkpoint {int(newest.name) - 1}" in out
+    assert ends(folder) == expected
+
+
+def test_a_folder_that_vanishes_ends_the_search(make, tmp_path):
+    folder = tmp_path / "work"
+
+    def vanish(job):
+        evaluate = job.evaluate_pool
+
+        def evaluate_and_vanish(*args, **named):
+            folder.rename(tmp_path / "gone")
+            evaluate(*args, **named)
+
+        job.evaluate_pool = evaluate_and_vanish
+
+    with pytest.raises(
+        (UsageError, CheckpointError), match=f"{folder}.*(has vanished|No such file)"
+    ):
+        make(folder, vanish)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's threads
+def test_a_full_disk_ends_the_search_and_keeps_what_was_kept(make, tmp_path):
+    expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_up(job):
+        evaluate = job.evaluate_pool
+
+        def evaluate_on_a_full_disk(*args, **named):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+            evaluate(*args, **named)
+
+        job.evaluate_pool = evaluate_on_a_full_disk
+
+    try:
+        with pytest.raises((UsageError, CheckpointError), match="cannot be written|File too large"):
+            make(folder, fill_up)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        gc.collect()
+    make(folder)
+    assert ends(folder) == expected
+
+
+def test_other_images_are_refused(make, tmp_path, monkeypatch):
+    folder, load = tmp_path / "work", data.load
+    with pytest.raises(Broken):
+        make(folder, breaking_at(9))
+
+    def load_others(*args, **named):
+        images = load(*args, **named)
+        return dataclasses.replace(images, train_images=images.train_images[::-1].copy())
+
+    monkeypatch.setattr(data, "load", load_others)
+    with pytest.raises(UsageError, match="other images"):
+        make(folder)
+
+
+def test_a_checkpoint_of_a_stranger_is_data_only(make, tmp_path):
+    """Whatever lies in a workdir is read as arrays and JSON; a pickle in it is never opened."""
+    folder, opened = tmp_path / "work", tmp_path / "opened"
+    with pytest.raises(Broken):
+        make(folder, breaking_at(9))
+    harmful = f"cos\nsystem\n(S'touch {opened}'\ntR.".encode()
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path.name not in (workdir.CONFIG, workdir.LOCK):
+            path.write_bytes(harmful)
+    make(folder)
+    assert not opened.exists()
