@@ -45,13 +45,15 @@ ARCHITECTURES = flags.DEFINE_integer("architectures", 12, "Random architectures 
 STATIC = flags.DEFINE_integer("static", 3, "Architectures that are also compiled alone.")
 REPEATS = flags.DEFINE_integer("repeats", 3, "How often everything is timed.")
 TABLE = flags.DEFINE_bool("table", False, "Print a Markdown table.")
+MOST = 100_000  # architectures or repeats
 
 
 def main():
     """Measures what the flags name."""
     for flag in (ARCHITECTURES, STATIC, REPEATS):
-        if flag.value < 1:
-            raise command.UsageError(f"--{flag.name}={flag.value} must be at least 1")
+        if not 1 <= flag.value <= MOST:
+            rule = f"must be at least 1 and at most {MOST}"
+            raise command.UsageError(f"--{flag.name}={flag.value} {rule}")
     config = command.CONFIG.value
     from launch import benchmarking  # after the flags are known to be right: it takes a second
 

@@ -110,6 +110,7 @@ class Benchmark:
 
     def __init__(self, config, lines, architectures, static, repeats):
         shape, classes = data.form(config.data.name, path=config.data.path or None)
+        wiring.check_form(config, shape, classes)
         self.config, self.static, self.repeats = config, static, repeats
         self.outline = wiring.make_outline(config, classes)
         self.space = self.outline.space
@@ -117,6 +118,8 @@ class Benchmark:
             self.pool = self.space.sample(jax.random.key(config.seed), architectures)
         else:
             self.pool = wiring.named("--archs", self.space.parse_lines, lines)
+            if not len(self.pool):
+                raise UsageError("--archs holds no architecture")
         self.cost = wiring.make_cost(self.outline, shape)
         self.devices = wiring.make_devices(config)
         self.images = _random_images(config, shape, classes)

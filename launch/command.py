@@ -1,20 +1,26 @@
 """What all entry points share: flags, one-line errors, the compilation cache."""
 
+import itertools
 import os
 import re
 import sys
 import traceback
+import warnings
 
 from absl import flags, logging
 from ml_collections import config_flags
 
+ARGV = []  # the command line with its --flagfile read; `run` fills it before anything looks
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
     "Experiment, for example configs/cifar.py or configs/cifar.py:smoke. Any field can be changed: "
     "--config.search.rounds=2.",
     lock_config=True,
+    sys_argv=ARGV,
 )
+LONGEST = 2_000  # characters of an error
+_PREFIXES = (f"{CONFIG.name}.", f"no{CONFIG.name}.")
 
 
 class UsageError(ValueError):
@@ -29,17 +35,14 @@ def run(main, usage):
     logging.set_verbosity(logging.FATAL)  # what Orbax logs, it raises too
     sys.path.insert(0, os.getcwd())  # configs import each other
     try:
-        _check_config_files()
-        rest = flags.FLAGS(sys.argv)
-        if len(rest) > 1:
-            raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
+        _parse()
     except Exception as error:  # absl, ml_collections and the config file itself all raise here
         _fail(_explained(error))
     try:
         status = main()
     except KeyboardInterrupt:
         _fail("interrupted", status=130)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:  # XLA's are the last
         if os.environ.get("BNAO_TRACEBACK"):
             traceback.print_exc()
         _fail(error)
@@ -50,29 +53,55 @@ def _wants_help():
     return any(word in ("--help", "-h", "-help", "--helpfull") for word in sys.argv[1:])
 
 
-def _assignments():
-    """The (name, value) of every --name=value on the command line."""
+def _parse():
+    """Sets the flags."""
+    _check_text()
+    ARGV[:] = flags.FLAGS.read_flags_from_files(sys.argv, force_gnu=False)
+    _check_names()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # of values that are no Python
+        rest = flags.FLAGS(ARGV)
+    if len(rest) > 1:
+        raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
+
+
+def _check_text():
+    """What is not UTF-8 could not be printed at the end."""
     for word in sys.argv[1:]:
-        name, _, value = word.lstrip("-").partition("=")
-        yield name, value
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"argument {word!r} is not UTF-8") from None
 
 
-def _check_config_files():
+def _assignments():
+    """The (name, value) of every --name=value or --name value on the command line."""
+    for word, after in itertools.pairwise([*ARGV[1:], ""]):
+        if word.startswith("-"):
+            name, equals, value = word.lstrip("-").partition("=")
+            yield name, value if equals else after
+
+
+def _check_names():
     for name, value in _assignments():
-        if name == CONFIG.name and value and not os.path.isfile(file := value.split(":")[0]):
+        if name == CONFIG.name and not os.path.isfile(file := value.split(":")[0]):
             raise UsageError(f"--config={value}: there is no file {file}")
+        # ml_collections would follow names with underscores and brackets out of the config.
+        if name.startswith(_PREFIXES) and not re.fullmatch(r"\w+(\.[^\W\d_]\w*)+", name):
+            raise UsageError(f"{name}: the config has no such field")
 
 
 def _explained(error):
     """What was wrong with the flags, in the user's terms."""
-    if isinstance(error, KeyError | AttributeError):
-        field, *rest = re.findall(r"\w+", str(error))
-        near = f"; did you mean {rest[rest.index('mean') + 1]!r}?" if "mean" in rest else ""
-        for name, _ in _assignments():
-            if name.startswith(f"{CONFIG.name}.") and field in name.split("."):
-                return f"{name}: the config has no such field{near}"
     text = str(error)
-    return text.rpartition("Error: ")[2] if "Traceback" in text else text
+    if isinstance(error, KeyError | AttributeError):
+        words = re.findall(r"\w+", text)
+        near = re.search(r"mean\W+(\w+)", text)
+        near = f"; did you mean {near[1]!r}?" if near else ""
+        for name, _ in _assignments():
+            if name.startswith(_PREFIXES) and set(words[:1]) & set(name.split(".")):
+                return f"{name}: the config has no such field{near}"
+    return text.rpartition("Error: ")[2] if "Traceback" in text else error
 
 
 def _fail(error, status=2):
@@ -89,6 +118,7 @@ def abandon(error, status=1):
 
 def _report(error):
     text = " ".join(str(error).split()) or type(error).__name__
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     print(f"error: {text}", file=sys.stderr, flush=True)
 
 
@@ -117,7 +147,15 @@ def enable_compilation_cache(folder):
     """Keeps compiled programs in a folder, so that the next start need not compile; "": not."""
     if not folder:
         return
+    folder = os.path.expanduser(folder)
+    if "://" not in folder:
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"config.compilation_cache={folder} cannot be made: {error.strerror}"
+            ) from None
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", os.path.expanduser(folder))
+    jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -27,8 +27,9 @@ def main():
     config = command.required(command.CONFIG, "configs/cifar.py")
     path = command.required(ARCHS, "pool.txt")
     from bnao_jax import data
-    from launch import wiring
+    from launch import fields, wiring
 
+    fields.check_fields(config)
     shape, classes = data.form(config.data.name, path=config.data.path or None)
     outline = wiring.make_outline(config, classes)
     lines = command.read_lines(ARCHS)

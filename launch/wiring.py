@@ -3,11 +3,14 @@
 `check` finds what is wrong with a config without touching data or compiler; the makers build.
 """
 
+import math
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnao_jax import data, evaluation, optimizer, sampler, schedule, supernet_training, training
+from bnao_jax import data, evaluation, optimizer, schedule, supernet_training, training
 from bnao_jax.data import Augmentation
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.parallel import AXIS
@@ -18,36 +21,9 @@ from bnao_jax.spaces.nao.supernet import Supernet, on_path
 from bnao_jax.strategies.nao import Settings, nao_strategy
 from bnao_jax.strategies.random import random_search
 from launch.command import UsageError
+from launch.fields import ARCHITECTURES, INT32, check_fields
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-CHOICES = {
-    "space.name": ("nao",),
-    "network.dtype": tuple(DTYPES),
-    "supernet.sampler": tuple(sampler.RULES),
-    "supernet.schedule": ("cosine", "exponential"),
-    "supernet.batch_norm": ("local", "sync"),
-    "scoring.statistics": evaluation.STATISTICS,
-    "search.strategy": ("nao", "random"),
-    "data.name": tuple(data.LOADERS),
-}
-AT_LEAST_ONE = (
-    *("checkpoint_every_steps", "checkpoint_every_seconds"),
-    *("data.valid_examples", "supernet.epochs", "supernet.batch_size", "scoring.batch_size"),
-    *("scoring.per_dispatch", "search.seeds", "search.rounds", "nao.seeds", "nao.exchanges"),
-    *("nao.epochs", "nao.batch_size", "final.epochs", "final.batch_size"),
-)
-AT_LEAST_ZERO = (
-    *("seed", "devices", "data.train_examples", "data.pad", "data.cutout"),
-    *("supernet.learning_rate", "supernet.learning_rate_end", "supernet.weight_decay"),
-    *("scoring.images", "scoring.calibration_images", "search.control", "final.top"),
-    *("final.learning_rate", "final.weight_decay"),
-)
-ABOVE_ZERO = ("supernet.clip", "nao.learning_rate", "final.clip", "supernet.rate_decay")
-SHARES = (
-    *("supernet.momentum", "supernet.label_smoothing", "nao.trade_off", "final.momentum"),
-    *("nao.held_out", "final.dropout"),
-)
-KEEPS = ("supernet.drop_path_keep", "final.drop_path_keep")
 
 
 def _get(config, name):
@@ -58,30 +34,27 @@ def _get(config, name):
 
 def check(config):
     """Raises UsageError naming the first field that cannot be; needs neither data nor compiler."""
-    for name, allowed in CHOICES.items():
-        if _get(config, name) not in allowed:
-            raise UsageError(f"config.{name}={_get(config, name)!r} is not one of {list(allowed)}")
-    for names, holds, rule in (
-        (AT_LEAST_ONE, lambda v: v >= 1, "at least 1"),
-        (AT_LEAST_ZERO, lambda v: v >= 0, "at least 0"),
-        (ABOVE_ZERO, lambda v: v > 0, "above 0"),
-        (SHARES, lambda v: 0 <= v < 1, "at least 0 and below 1"),
-        (KEEPS, lambda v: 0 < v <= 1, "above 0 and at most 1"),
-    ):
-        for name in names:
-            if not holds(_get(config, name)):
-                raise UsageError(f"config.{name}={_get(config, name)} must be {rule}")
-    for name in ("search.max_params", "search.max_macs"):
-        if (limit := _get(config, name)) is not None and limit < 1:
-            raise UsageError(f"config.{name}={limit} must be at least 1")
-    if config.search.rounds > 1 and config.search.proposals < 1:
+    check_fields(config)
+    search = config.search
+    if search.rounds > 1 and search.proposals < 1:
         raise UsageError("config.search.proposals must be at least 1 where there are later rounds")
     outline = make_outline(config, classes=10)
-    needed = population_size(config) + config.search.control
+    needed = population_size(config) + search.control
     if needed > outline.space.cardinality:
         raise UsageError(
             f"config.search asks for {needed} different architectures; {outline.space.name} holds "
             f"{outline.space.cardinality}"
+        )
+    if needed > ARCHITECTURES:
+        raise UsageError(
+            f"config.search asks for {needed} architectures, seeds, control and the proposals of "
+            f"all rounds together; the most is {ARCHITECTURES}"
+        )
+    held_out = max(1, round(search.seeds * config.nao.held_out))
+    if search.strategy == "nao" and search.rounds > 1 and held_out >= search.seeds:
+        raise UsageError(
+            f"config.nao.held_out={config.nao.held_out} of config.search.seeds={search.seeds} "
+            "leaves none to fit the controller to"
         )
     if config.supernet.batch_norm == "sync" and config.supernet.path_per_device:
         raise UsageError(
@@ -89,20 +62,77 @@ def check(config):
             "path_per_device=True goes with 'local'"
         )
     make_devices(config)
+    if config.data.name in data.FORMS:
+        check_form(config, *data.FORMS[config.data.name])
+
+
+def check_form(config, image_shape, classes):
+    """Raises UsageError where the config does not fit images [H, W, C] of so many classes."""
+    if classes < 2:
+        raise UsageError(f"config.data: the labels know {classes} class; a search needs at least 2")
+    for name in ("data.pad", "data.cutout"):
+        if (pixels := _get(config, name)) > min(image_shape[:2]):
+            raise UsageError(f"config.{name}={pixels} exceeds the sides of images {image_shape}")
+    memory = _memory(make_devices(config)[0])
+    for names, least in _needs(config, make_outline(config, classes), image_shape).items():
+        if least > memory:
+            raise UsageError(
+                f"{names} needs at least {least / 1e9:,.1f} GB; there are {memory / 1e9:,.1f} GB"
+            )
+
+
+def _memory(device):
+    """Bytes that a device has; the CPU has the machine's."""
+    of_machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return (device.memory_stats() or {}).get("bytes_limit", of_machine)
+
+
+def _needs(config, outline, image_shape):
+    """Least bytes on a device by the fields that ask for them; the programs take more."""
+    plan, nodes, rows = outline.plan(), outline.nodes, population_size(config)
+    units = sum(op.units for op in outline.candidates) * nodes * (nodes + 3)  # edge and input
+    weights = sum((units + nodes + 2) * cell.width**2 for cell in plan)
+    weights += outline.classes * plan[-1].width
+    height, width = (n if outline.stem == "cifar" else -(-n // 8) for n in image_shape[:2])
+    maps = 2 * height * width * outline.channels  # of an image, bfloat16
+    devices, tokens = len(make_devices(config)), 4 * outline.space.decisions
+    needs = {
+        # weights, gradients and momentum, float32
+        "config.network with config.space and the classes of config.data": 12 * weights,
+        "config.data.valid_examples": config.data.valid_examples * math.prod(image_shape),
+        "config.supernet.batch_size": config.supernet.batch_size // devices * maps,
+        "config.scoring.batch_size": min(config.scoring.batch_size, scored_examples(config)) * maps,
+    }
+    if config.final.top:
+        needs["config.final.batch_size"] = config.final.batch_size // devices * maps
+    if config.search.strategy == "nao":
+        needs["config.nao.exchanges"] = 2 * tokens * rows * config.nao.exchanges
+        needs["config.nao.batch_size"] = 32 * tokens * config.nao.batch_size  # embedded
+    return needs
 
 
 def check_data(config, images):
     """Raises UsageError where the config does not fit the loaded `ImageData`."""
-    train_examples = len(images.train_labels) - config.data.valid_examples
-    if config.data.train_examples:
-        train_examples = min(train_examples, config.data.train_examples)
-    for name in ("supernet.batch_size", "final.batch_size"):
-        if _get(config, name) > train_examples:
+    total = len(images.train_labels)
+    if config.data.valid_examples >= total:
+        raise UsageError(
+            f"config.data.valid_examples={config.data.valid_examples} leaves none of the {total} "
+            "images to train on"
+        )
+    check_form(config, images.image_shape, images.classes)
+    examples = train_examples(config, images)
+    for section in ("supernet", "final"):
+        if (size := config[section].batch_size) > examples:
             raise UsageError(
-                f"config.{name}={_get(config, name)} exceeds the {train_examples} train images"
+                f"config.{section}.batch_size={size} exceeds the {examples} train images"
+            )
+        if (steps := config[section].epochs * (examples // size)) > INT32:
+            raise UsageError(
+                f"config.{section}.epochs={config[section].epochs} makes {steps} steps; the most "
+                f"is {INT32}"
             )
     if config.scoring.statistics == "estimated":
-        calibration = min(config.scoring.calibration_images, train_examples)
+        calibration = min(config.scoring.calibration_images, examples)
         if calibration < config.scoring.batch_size:
             raise UsageError(
                 f"config.scoring.calibration_images gives {calibration} images, fewer than one "

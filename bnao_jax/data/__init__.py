@@ -9,9 +9,10 @@ from bnao_jax.data.batches import (
     training_batch,
 )
 from bnao_jax.data.images import DataError, ImageData, Images, split
-from bnao_jax.data.loading import LOADERS, form, load
+from bnao_jax.data.loading import FORMS, LOADERS, form, load
 
 __all__ = [
+    "FORMS",
     "LOADERS",
     "Augmentation",
     "DataError",

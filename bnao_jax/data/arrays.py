@@ -13,8 +13,6 @@
 """
 
 import os
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from bnao_jax.data.images import DataError, ImageData
 
 KEYS = ("images", "labels", "ids", "test_images", "test_labels", "classes")
 MIN_SIDE = 4
+LONGEST = 300  # characters of the reason why a file cannot be read; zipfile quotes whole headers
 MAX_CLASSES = 2**31 - 1
 
 
@@ -46,17 +45,26 @@ def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path}: holds a single array, allowed is an .npz archive")
             with archive:
-                return {key: archive[key] for key in archive.files}
+                if unknown := sorted(set(archive.files) - set(KEYS)):
+                    raise DataError(
+                        f"{path}: unknown key {unknown[0]!r}, allowed are {', '.join(KEYS)}"
+                    )
+                return {key: _array(archive, key) for key in archive.files}
     except DataError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # zipfile, zlib, tokenize, ast and NumPy each raise their own
+        reason = " ".join(str(error).split())[:LONGEST] or type(error).__name__
         raise DataError(f"{path}: cannot be read as an .npz archive: {reason}") from error
 
 
+def _array(archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+    array = archive[key]
+    if not isinstance(array, np.ndarray):  # NumPy hands out what is no array as bytes
+        raise ValueError(f"{key} is not an array")
+    return array
+
+
 def _image_data(arrays: dict[str, np.ndarray]) -> ImageData:
-    if unknown := sorted(set(arrays) - set(KEYS)):
-        raise DataError(f"unknown key {unknown[0]!r}, allowed are {', '.join(KEYS)}")
     if ("test_images" in arrays) != ("test_labels" in arrays):
         raise DataError("only one of test_images and test_labels is there, allowed is both or none")
     images = _images(arrays, "images")
@@ -101,7 +109,7 @@ def _images(arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
 
 def _integers(arrays: dict[str, np.ndarray], key: str, length: int) -> np.ndarray:
     values = _present(arrays, key)
-    if not np.issubdtype(values.dtype, np.integer) or values.shape != (length,):
+    if values.dtype.kind not in "iu" or values.shape != (length,):
         raise DataError(f"{key} is {_form(values)}, allowed is integer [{length}]")
     return values
 
@@ -110,9 +118,10 @@ def _classes(arrays: dict[str, np.ndarray], labels: np.ndarray, test_labels: np.
     """Returns the number of classes after checking every label against it."""
     stated = arrays.get("classes")
     if stated is not None:
-        whole = np.issubdtype(stated.dtype, np.integer) and stated.shape == ()
+        whole = stated.dtype.kind in "iu" and stated.shape == ()
         if not whole or not 1 <= stated <= MAX_CLASSES:
-            shown = f"{stated}" if stated.shape == () else _form(stated)
+            number = stated.dtype.kind in "iuf" and stated.shape == ()
+            shown = f"{stated}" if number else _form(stated)
             raise DataError(f"classes is {shown}, allowed is one integer from 1")
     bound = MAX_CLASSES if stated is None else int(stated)
     for key, values in (("labels", labels), ("test_labels", test_labels)):

@@ -28,7 +28,7 @@ def load_tfds(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageD
     if None. Missing test images are not an error, see `ImageData.test_note`. Raises DataError.
     """
     default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    folder = pathlib.Path(data_dir or default).expanduser()
+    folder = pathlib.Path(os.path.expanduser(data_dir or default))
     try:
         with _quiet_absl():
             train, test = _sources(name, folder)

@@ -1,0 +1,136 @@
+"""What may stand in each field of a config; a field that is not here is a typing error."""
+
+import numbers
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from bnao_jax import data, evaluation, sampler
+from bnao_jax.spaces.nao.space import OPERATIONS, STEMS
+from launch.command import UsageError
+
+INT32 = 2**31 - 1  # steps, rows and images are counted in int32
+FLOAT32 = float(np.finfo(np.float32).max)
+ARCHITECTURES = 100_000  # of a whole search, at most: each is scored in every round
+CHOICES = {
+    "space.name": ("nao",),
+    "space.operations": OPERATIONS,
+    "network.stem": STEMS,
+    "network.dtype": ("float32", "bfloat16"),
+    "supernet.sampler": tuple(sampler.RULES),
+    "supernet.schedule": ("cosine", "exponential"),
+    "supernet.batch_norm": ("local", "sync"),
+    "scoring.statistics": evaluation.STATISTICS,
+    "search.strategy": ("nao", "random"),
+    "data.name": tuple(data.LOADERS),
+}
+WHOLE = {  # the least and the most
+    "seed": (0, 2**32 - 1),  # what NumPy's RandomState takes
+    "devices": (0, INT32),
+    "checkpoint_every_steps": (1, INT32),
+    "checkpoint_every_seconds": (1, INT32),
+    "data.train_examples": (0, INT32),
+    "data.valid_examples": (1, INT32),
+    "data.pad": (0, INT32),
+    "data.cutout": (0, INT32),
+    "space.nodes": (1, 100),  # with these three at their most, costs are within int64
+    "network.channels": (2, 2**14),
+    "network.cells": (1, 100),
+    "supernet.epochs": (1, INT32),
+    "supernet.batch_size": (1, INT32),
+    "scoring.images": (0, INT32),
+    "scoring.batch_size": (1, INT32),
+    "scoring.calibration_images": (0, INT32),
+    "scoring.per_dispatch": (1, ARCHITECTURES),
+    "search.seeds": (1, ARCHITECTURES),
+    "search.rounds": (1, ARCHITECTURES),
+    "search.proposals": (0, ARCHITECTURES),
+    "search.control": (0, ARCHITECTURES),
+    "nao.seeds": (1, ARCHITECTURES),
+    "nao.exchanges": (1, INT32),
+    "nao.epochs": (1, INT32),
+    "nao.batch_size": (1, INT32),
+    "final.top": (0, ARCHITECTURES),
+    "final.epochs": (1, INT32),
+    "final.batch_size": (1, INT32),
+}
+LIMITS = ("search.max_params", "search.max_macs")
+AT_LEAST_ZERO = (
+    *("supernet.learning_rate", "supernet.learning_rate_end", "supernet.weight_decay"),
+    *("final.learning_rate", "final.weight_decay"),
+)
+ABOVE_ZERO = ("supernet.clip", "nao.learning_rate", "final.clip", "supernet.rate_decay")
+SHARES = (
+    *("supernet.momentum", "supernet.label_smoothing", "nao.trade_off", "final.momentum"),
+    *("nao.held_out", "final.dropout"),
+)
+KEEPS = ("supernet.drop_path_keep", "final.drop_path_keep")
+SWITCHES = (
+    *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device", "final.auxiliary"),
+)
+TEXTS = ("compilation_cache", "data.data_dir", "data.path")
+
+
+def _whole(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _within(holds):
+    """Whether a value is a number of which `holds` is true; NaN is in no range."""
+    return lambda v: isinstance(v, numbers.Real) and not isinstance(v, bool) and holds(v)
+
+
+def _rules():
+    """Yields (field, whether a value may stand there, what may)."""
+    for name, allowed in CHOICES.items():
+        yield name, lambda v, a=allowed: isinstance(v, str) and v in a, f"one of {list(allowed)}"
+    for name, (least, most) in WHOLE.items():
+        holds = lambda v, a=least, b=most: _whole(v) and a <= v <= b
+        yield name, holds, f"a whole number from {least} to {most}"
+    for names, holds, rule in (
+        (LIMITS, lambda v: v is None or _whole(v) and v >= 1, "a whole number of at least 1"),
+        (AT_LEAST_ZERO, _within(lambda v: 0 <= v <= FLOAT32), "at least 0 and finite in float32"),
+        (ABOVE_ZERO, _within(lambda v: 0 < v <= FLOAT32), "above 0 and finite in float32"),
+        (SHARES, _within(lambda v: 0 <= v < 1), "at least 0 and below 1"),
+        (KEEPS, _within(lambda v: 0 < v <= 1), "above 0 and at most 1"),
+        (SWITCHES, lambda v: isinstance(v, bool), "True or False"),
+        (TEXTS, lambda v: isinstance(v, str), "text"),
+    ):
+        yield from ((name, holds, rule) for name in names)
+
+
+RULES = {name: (holds, rule) for name, holds, rule in _rules()}
+
+
+def _fields(config, prefix=""):
+    """Yields (name, value) of every field, sections entered."""
+    try:
+        items = config.items()
+    except TypeError:  # it sorts them
+        raise UsageError(f"config.{prefix.rstrip('.')}: the name of a field is text") from None
+    for key, value in items:
+        if isinstance(value, ConfigDict):
+            yield from _fields(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _shown(value):
+    # Python writes no integer of more than 4,300 digits in decimal.
+    text = hex(value) if _whole(value) and abs(value) > 2**64 else repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def check_fields(config):
+    """Raises UsageError naming the first field that is absent, unknown or cannot be by itself."""
+    if not isinstance(config, ConfigDict):
+        raise UsageError(f"--config: a {type(config).__name__} came of it, not a ConfigDict")
+    found = dict(_fields(config))
+    for name in found:
+        if name not in RULES:
+            raise UsageError(f"config.{name}: there is no such field")
+    for name, (holds, rule) in RULES.items():
+        if name not in found:
+            raise UsageError(f"config.{name} is missing")
+        if not holds(found[name]):
+            raise UsageError(f"config.{name}={_shown(found[name])} must be {rule}")
