@@ -23,11 +23,6 @@ def replicate(tree, devices):
     return _put(tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec()))
 
 
-def _divide(tree, devices):
-    """Puts a row of every leaf [len(devices), …] on each device."""
-    return _put(tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS)))
-
-
 def _put(tree, sharding):
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
@@ -46,6 +41,11 @@ def _put(tree, sharding):
     return jax.tree.map(put, tree)
 
 
+def _shapes(tree, sharding):
+    del sharding
+    return jax.eval_shape(lambda tree: tree, tree)
+
+
 def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
     """Returns `function(…)` compiled for the `devices`, in parallel.
 
@@ -58,19 +58,23 @@ def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
 
     Returns:
       the function. Its attribute `program(*arguments)` gives the `jax.stages.Compiled` for
-      arguments of such shapes, and `programs` all of them.
+      arguments of such shapes, and `programs` all of them. For `program` the arguments may be
+      `jax.ShapeDtypeStruct`, and the devices those of a `jax.experimental.topologies` description.
     """
-    ranks = _divide(np.arange(len(devices), dtype=np.int32), devices)
+    ranks = np.arange(len(devices), dtype=np.int32)
     programs = {}
 
     def call(ranks, *args):
         del ranks  # gives the map an axis where no argument is mapped
         return function(*args)
 
-    def placed(args):
+    mesh = Mesh(np.array(devices), (AXIS,))
+    divided, everywhere = (NamedSharding(mesh, PartitionSpec(*spec)) for spec in ((AXIS,), ()))
+
+    def placed(args, put=_put):
         # A call with arguments elsewhere would compile the program once more.
-        places = [_divide if n in mapped else replicate for n in range(len(args))]
-        return [place(arg, devices) for place, arg in zip(places, args, strict=True)]
+        places = [divided if n in mapped else everywhere for n in range(len(args))]
+        return [put(ranks, divided), *map(put, args, places)]
 
     def program(*args):
         leaves, structure = jax.tree.flatten(args)
@@ -85,12 +89,14 @@ def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
                 donate_argnums=tuple(n + 1 for n in donate),
             )
             options = COMPILER_OPTIONS.get(devices[0].platform)
-            programs[kind] = over.lower(ranks, *placed(args)).compile(compiler_options=options)
+            # Shapes alone are for devices of a machine that is not here.
+            absent = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
+            lowered = over.lower(*placed(args, _shapes if absent else _put))
+            programs[kind] = lowered.compile(compiler_options=options)
         return programs[kind]
 
     def run(*args):
-        args = placed(args)
-        return program(*args)(ranks, *args)
+        return program(*args)(*placed(args))
 
     run.program, run.programs = program, programs
     return run

@@ -38,7 +38,10 @@ def join(coordinator=None, count=None, index=None):
     try:
         jax.distributed.initialize(coordinator, count, index)
     except (ValueError, RuntimeError) as error:
-        raise UsageError(f"the processes of the run did not find each other: {error}") from None
+        raise UsageError(
+            f"the processes of the run did not find each other: {error} (--coordinator, "
+            "--processes and --process say it where jax cannot find it out)"
+        ) from None
 
 
 def in_cluster(environ) -> bool:
@@ -66,7 +69,10 @@ def together():
         if jax.process_count() == 1:
             raise
         reason = str(error).strip().partition("\n")[0]
-        abandon(f"another process of the run has gone; the same command goes on. ({reason})")
+        abandon(
+            f"{reason} (if another process of the run has gone: the same command, started on all "
+            "of them, goes on)"
+        )
     except Exception as error:
         if jax.process_count() == 1:
             raise

@@ -73,7 +73,7 @@ def check_form(config, image_shape, classes):
     for name in ("data.pad", "data.cutout"):
         if (pixels := _get(config, name)) > min(image_shape[:2]):
             raise UsageError(f"config.{name}={pixels} exceeds the sides of images {image_shape}")
-    memory = _memory(make_devices(config)[0])
+    memory = _memory(jax.local_devices()[0])
     for names, least in _needs(config, make_outline(config, classes), image_shape).items():
         if least > memory:
             raise UsageError(

@@ -33,7 +33,7 @@ def claimed(path, config, *, restart=False):
       UsageError: it cannot be written to, another run is using it, it holds something else, or a
         run of another config.
     """
-    folder = pathlib.Path(path).expanduser()
+    folder = pathlib.Path(os.path.expanduser(path))
     with contextlib.ExitStack() as held:
         try:
             if restart and folder.exists():

@@ -35,7 +35,7 @@ def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(cache, tmp_path
     second.kill()
     status, _, err = finish(first)
     second.communicate()
-    assert status not in (0, -signal.SIGKILL) and "error: another process" in err
+    assert status not in (0, -signal.SIGKILL) and "another process of the run has gone" in err
     ends = [finish(process) for process in start_all(folder, cache, 2)]
     assert [status for status, *_ in ends] == [0, 0], ends
     assert "continuing from checkpoint" in ends[0][1] and "Best architecture" in ends[0][1]

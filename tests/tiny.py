@@ -99,7 +99,7 @@ def main():
     config = tiny()
     config.compilation_cache = args.cache
     config.checkpoint_every_steps = 3
-    config.search.rounds, config.final.top = 2, 1
+    config.search.rounds, config.search.control, config.final.top = 2, 0, 1
     config.devices = args.devices
     processes.join(args.coordinator, args.processes, args.process)
     with open(args.log, "a", encoding="utf-8") as log:
