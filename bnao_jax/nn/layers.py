@@ -19,8 +19,12 @@ from bnao_jax.nn.initialization import parameter
 @jax.custom_vjp
 def pointwise(x, matrix):
     """1x1 convolution of x `[C, H, W, B]` with `[out, C]`."""
-    y = lax.dot(matrix.astype(x.dtype), _flat(x))
-    return y.reshape(-1, *x.shape[1:])
+    return _over_channels(matrix.astype(x.dtype), x)
+
+
+def _over_channels(matrix, x):
+    # Maps that are not flattened: for a batch of 500, flattening took the TPU compiler 25 seconds.
+    return lax.dot_general(matrix, x, (((1,), (0,)), ((), ())))
 
 
 def _flat(x):
@@ -29,7 +33,7 @@ def _flat(x):
 
 def _pointwise_bwd(saved, g):
     x, matrix = saved
-    dx = lax.dot(matrix.astype(g.dtype).T, _flat(g)).reshape(x.shape)
+    dx = _over_channels(matrix.astype(g.dtype).T, g)
     over_pixels = lambda a, b: lax.dot_general(_flat(a), _flat(b), (((1,), (1,)), ((), ())))
     if x.shape[0] > g.shape[0]:
         # On a CPU up to three times faster with the wider factor first; without the barrier the
