@@ -26,6 +26,8 @@ Parts:
   compile       the training step, with an empty and with a filled compilation cache
   memory        temporary memory of the programs, and the most this process used
   depthwise     both forms of a depthwise convolution with its gradients
+  pooling       both poolings with their gradients, beside one pass over the same memory
+  checkpoint    one checkpoint: the time that training waits for it, and all of it
   precision     Kendall's tau between scores of one pool in float32 and bfloat16, after one round of
                 training on the config's data
 

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from bnao_jax import controller as nao
 from bnao_jax import data, sampler, supernet_training
+from bnao_jax.checkpoint import Checkpoints
 from bnao_jax.nn import shifts
 from bnao_jax.parallel import COMPILER_OPTIONS, replicate
 from bnao_jax.ranking import kendall_tau
@@ -184,7 +185,8 @@ class Benchmark:
             return evaluate(params, self.pool[np.asarray(rows)], valid, calibration).accuracy
 
         compiled = lambda: train.program(*arguments(0, 1))
-        return _Programs(step, score, compiled, lambda: list(evaluate.program.programs.values()))
+        scoring_programs = lambda: list(evaluate.program.programs.values())
+        return _Programs(step, score, compiled, scoring_programs, lambda: state[0])
 
     def steps_worth_timing(self, programs):
         """Steps of a dispatch that are worth timing, within an epoch."""
@@ -363,6 +365,43 @@ class Benchmark:
             own = {"chosen": shifts.FORM_ON.get(platform) == name}
             yield self.figure(f"depthwise_{name}_s", values, batch=self.batch_size, **own)
 
+    def pooling(self):
+        """Seconds of both poolings of the first stage with their gradients, and of one pass."""
+        c, (h, w, _) = self.config.network.channels, self.images.image_shape
+        dtype = wiring.DTYPES[self.config.network.dtype]
+        x = np.random.default_rng(0).normal(size=(c, h, w, self.batch_size)).astype(dtype)
+        x, options = jax.device_put(x), COMPILER_OPTIONS.get(self.devices[0].platform)
+        for name, pool in (("max", shifts.max_pool), ("average", shifts.average_pool)):
+
+            @functools.partial(jax.jit, compiler_options=options)
+            def both(x, pool=pool):
+                y, gradient = jax.vjp(pool, x)
+                return y, gradient(y)
+
+            values = self.repeated(f"{name} pooling", functools.partial(both, x))
+            yield self.figure(f"{name}_pooling_s", values, batch=self.batch_size)
+        values = self.repeated("pass", functools.partial(jax.jit(lambda x: 2 * x), x))
+        yield self.figure("pass_s", values, batch=self.batch_size, megabytes=2 * x.nbytes / 1e6)
+
+    # Checkpoints.
+
+    def checkpoint(self):
+        """Seconds that a checkpoint of weights and momentum takes from training, and in all."""
+        state = self.traced.state()
+        blocking, whole = [], []
+        with tempfile.TemporaryDirectory() as folder, Checkpoints(folder) as checkpoints:
+            for _ in range(self.repeats):
+                started = time.perf_counter()
+                tree = jax.tree.map(np.array, state)
+                all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree.params))
+                checkpoints.save(tree, {})
+                blocking.append(time.perf_counter() - started)
+                checkpoints.wait()
+                whole.append(time.perf_counter() - started)
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) / 1e6
+        yield self.figure("checkpoint_blocking_s", blocking, megabytes=size)
+        yield self.figure("checkpoint_s", whole, megabytes=size)
+
     # Precision.
 
     def precision(self):
@@ -421,6 +460,7 @@ class _Programs(NamedTuple):
     score: object  # of rows of the pool
     compiled: object  # gives the compiled training step
     scoring_programs: object  # gives those of scoring that were used
+    state: object  # gives the training state
 
 
 def _random_images(config, shape, classes):
@@ -463,5 +503,7 @@ PARTS = {
     "compile": Benchmark.compilation,
     "memory": Benchmark.memory,
     "depthwise": Benchmark.depthwise,
+    "pooling": Benchmark.pooling,
+    "checkpoint": Benchmark.checkpoint,
     "precision": Benchmark.precision,
 }

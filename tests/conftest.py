@@ -1,9 +1,9 @@
 import os
 import pathlib
 
-# Four devices; programs of tests run once or twice, so compiling them fast is what counts.
+# Eight devices; programs of tests run once or twice, so compiling them fast is what counts.
 os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     " --xla_llvm_disable_expensive_passes=true"
 )
 os.environ["JAX_PLATFORMS"] = "cpu"

@@ -61,7 +61,7 @@ def test_training_and_scoring(capsys):
 
 
 def test_parts_that_need_no_supernet(capsys):
-    parts = ["controller", "ascent", "augmentation", "cost", "depthwise"]
+    parts = ["controller", "ascent", "augmentation", "cost", "depthwise", "pooling", "checkpoint"]
     found = measure(capsys, parts)
     step, whole = found["controller_step_s"], found["controller_fit_projected_s"]
     steps = whole["setting"]["steps"]
@@ -69,6 +69,10 @@ def test_parts_that_need_no_supernet(capsys):
     assert whole["median"] == pytest.approx(steps * step["median"])
     chosen = [name for name, row in found.items() if row["setting"].get("chosen")]
     assert chosen == ["depthwise_shifted_s"]
+    assert found["max_pooling_s"]["median"] > 0 < found["average_pooling_s"]["median"]
+    assert found["checkpoint_blocking_s"]["max"] <= found["checkpoint_s"]["max"]
+    weights = found["checkpoint_s"]["setting"]["megabytes"]
+    assert weights > 0 and found["checkpoint_s"]["repeats"] == found["cost_table_s"]["repeats"]
 
 
 def test_compilation_and_its_cache(capsys):

@@ -207,7 +207,7 @@ def test_path_per_device_averages_the_gradients_of_the_paths(key):
 # Devices and cuts
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [2, 4, 8])
 def test_with_synchronous_statistics_devices_do_not_matter(key, devices):
     one, (report,) = run(trainer(1, AXIS, randomness=True), key)
     many, (same,) = run(trainer(devices, AXIS, randomness=True), key)

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 
-import conftest  # noqa: F401  names the tiny operations, and asks for four devices
+import conftest  # noqa: F401  names the tiny operations, and asks for eight devices
 
 from configs import quickstart
 
