@@ -67,10 +67,10 @@ class Results:
 
 def finished(folder) -> bool:
     """Whether a search came to its end there; if so, prints its summary again."""
-    path = folder / workdir.RESULT
-    if not path.exists():
+    try:
+        result = json.loads((folder / workdir.RESULT).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return False
-    result = json.loads(path.read_text(encoding="utf-8"))
     print(f"This search is finished; --restart begins anew.\n{summary(result, folder)}")
     return True
 
