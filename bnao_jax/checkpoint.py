@@ -4,6 +4,7 @@ Written by Orbax, whose files are arrays and JSON: reading one runs nobody's cod
 """
 
 import contextlib
+import json
 import pathlib
 import shutil
 import zlib
@@ -72,25 +73,27 @@ class Checkpoints:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder).absolute()
-        best = policy.BestN(
-            get_metric_fn=lambda metrics: metrics["score"],
-            n=1,
-            keep_checkpoints_without_metrics=False,
-        )
+        score = lambda metrics: metrics["score"]
+        best = policy.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
         process = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
             primary_host=process, active_processes={process}, barrier_sync_key_prefix="checkpoints"
         )
         self._options = ocp.CheckpointManagerOptions(
             preservation_policy=policy.AnyPreservationPolicy([policy.LatestN(KEPT), best]),
+            best_fn=score,  # without it scores are not written
             multiprocessing_options=alone,
             cleanup_tmp_directories=True,
             create=False,
         )
+        self._damaged = []
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.glob("[0-9]*/metrics/metrics"):
+            if not _is_score(path):  # it would keep the manager from opening
+                self._set_aside(path.parent.parent, "its score cannot be read")
         self._open()
 
     def _open(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(self.folder, options=self._options)
 
     def save(self, tree, facts, *, score=None):
@@ -110,14 +113,13 @@ class Checkpoints:
         stored = {name: leaf for name, leaf in arrays.items() if leaf.size}
         number = max(self._manager.all_steps(), default=0) + 1
         with self._reporting(number):
-            self._manager.save(
-                number,
-                args=ocp.args.Composite(
-                    arrays=ocp.args.StandardSave(stored),
-                    index=ocp.args.JsonSave({"arrays": index, "facts": facts}),
-                ),
-                metrics=None if score is None else {"score": float(score)},
+            args = ocp.args.Composite(
+                arrays=ocp.args.StandardSave(stored),
+                index=ocp.args.JsonSave({"arrays": index, "facts": facts}),
             )
+            metrics = None if score is None else {"score": float(score)}
+            if not self._manager.save(number, args=args, metrics=metrics):
+                raise CheckpointError("Orbax declined")
 
     @contextlib.contextmanager
     def _reporting(self, number):
@@ -137,16 +139,37 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def newest(self, on_damage=lambda text: None) -> Checkpoint | None:
-        """The newest sound checkpoint, or None.
+        """The newest sound checkpoint, None if there has been none.
 
         Damaged ones are moved to the folder `damaged` beside this one, and `on_damage` is told.
+
+        Raises:
+          CheckpointError: all are damaged, or this one cannot be read at present.
         """
+        found = None
         for number in sorted(self._manager.all_steps(), reverse=True):
             try:
-                return self._read(number)
+                found = self._read(number)
+                break
+            except (MemoryError, OSError) as error:
+                if not isinstance(error, FileNotFoundError):  # another time it may be read
+                    raise CheckpointError(
+                        f"checkpoint {number} of {self.folder} cannot be read: {error}"
+                    ) from error
+                self._set_aside(self.folder / str(number), _first_line(error))
             except Exception as error:  # Orbax and TensorStore raise a dozen kinds
-                on_damage(f"{self._set_aside(number)} is damaged: {_first_line(error)}")
-        return None
+                self._set_aside(self.folder / str(number), _first_line(error))
+        for text in self._damaged:
+            on_damage(text)
+        if self._damaged and found is None:
+            raise CheckpointError(
+                f"all checkpoints of {self.folder} are damaged; they are in "
+                f"{self.folder.parent / 'damaged'}"
+            )
+        if self._damaged:
+            self._manager.close()
+            self._open()
+        return found
 
     def _read(self, number):
         found = self._manager.restore(
@@ -165,16 +188,16 @@ class Checkpoints:
             arrays[name] = leaf
         return Checkpoint(number, arrays, found.index["facts"])
 
-    def _set_aside(self, number):
+    def _set_aside(self, path, reason):
         """Moves a checkpoint out of the way; nothing is deleted."""
-        self._manager.close()
         beside = self.folder.parent / "damaged"
         beside.mkdir(exist_ok=True)
-        times = sum(1 for _ in beside.glob(f"{number}*"))
-        target = beside / (f"{number}.{times}" if times else str(number))
-        shutil.move(self.folder / str(number), target)
-        self._open()
-        return target
+        target, times = beside / path.name, 0
+        while target.exists():
+            times += 1
+            target = beside / f"{path.name}.{times}"
+        shutil.move(path, target)
+        self._damaged.append(f"{target} is damaged: {reason}")
 
     def close(self):
         """Waits and ends the background work."""
@@ -188,6 +211,13 @@ class Checkpoints:
         # After an error, that is what is to be heard of.
         with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
             self.close()
+
+
+def _is_score(path):
+    try:
+        return isinstance(json.loads(path.read_text(encoding="utf-8"))["score"], float)
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _crc32(leaf):

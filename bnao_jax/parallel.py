@@ -119,7 +119,10 @@ def from_first(tree):
     message = np.zeros(0, np.uint8)
     if jax.process_index() == 0:
         message = np.frombuffer(serialization.msgpack_serialize(tree), np.uint8)
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(message))))
+    high, low = multihost_utils.broadcast_one_to_all(
+        np.array(divmod(len(message), 2**30), np.int32)
+    )
+    size = int(high) * 2**30 + int(low)
     if jax.process_index() > 0:
         message = np.zeros(size, np.uint8)
     message = np.asarray(multihost_utils.broadcast_one_to_all(message))

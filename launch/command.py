@@ -33,6 +33,7 @@ def run(main, usage):
         print(usage)
         sys.exit(0)
     logging.set_verbosity(logging.FATAL)  # what Orbax logs, it raises too
+    sys.unraisablehook = _unraisable
     sys.path.insert(0, os.getcwd())  # configs import each other
     try:
         _parse()
@@ -47,6 +48,12 @@ def run(main, usage):
             traceback.print_exc()
         _fail(error)
     sys.exit(status)
+
+
+def _unraisable(unraisable):
+    """Says what Python cannot raise, but for TensorStore's reports to loops that Orbax closed."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _wants_help():

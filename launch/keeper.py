@@ -19,7 +19,7 @@ class Keeper:
     """Keeps a run from time to time, and stops it when SIGTERM or SIGINT asks for that.
 
     Args:
-      save: `save(score, wait)` writes a checkpoint; does nothing on processes that write none.
+      save: `save(score, wait=…)` writes a checkpoint; does nothing on processes that write none.
       every_steps: training steps between two checkpoints.
       every_seconds: the same for time, whatever the run is doing.
     """
@@ -60,5 +60,5 @@ class Keeper:
 
     def keep(self, score=None, *, wait=False):
         """Keeps the run now; with a score the checkpoint competes to be the best."""
-        self._save(score, wait)
+        self._save(score, wait=wait)
         self._steps, self._saved_at = 0, time.monotonic()

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import pathlib
+import re
 
 import jax
 
@@ -35,6 +36,7 @@ def join(coordinator=None, count=None, index=None):
         return
     # Without it a CPU knows nothing of other processes.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is the keeper's
     try:
         jax.distributed.initialize(coordinator, count, index)
     except (ValueError, RuntimeError) as error:
@@ -65,18 +67,21 @@ def together():
     """Ends the process with an error where the block lost contact with the others."""
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
+    except KeyboardInterrupt:
         if jax.process_count() == 1:
             raise
-        reason = str(error).strip().partition("\n")[0]
-        abandon(
-            f"{reason} (if another process of the run has gone: the same command, started on all "
-            "of them, goes on)"
-        )
+        abandon("interrupted", status=130)
     except Exception as error:
         if jax.process_count() == 1:
             raise
-        abandon(error)
+        reason = str(error).strip().partition("\n")[0]
+        lost = isinstance(error, jax.errors.JaxRuntimeError) or re.match("[A-Z_]+: ", reason)
+        abandon(
+            f"{reason} (if another process of the run has gone: the same command, started on all "
+            "of them, goes on)"
+            if lost
+            else error
+        )
 
 
 @contextlib.contextmanager

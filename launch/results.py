@@ -68,10 +68,11 @@ class Results:
 def finished(folder) -> bool:
     """Whether a search came to its end there; if so, prints its summary again."""
     try:
-        result = json.loads((folder / workdir.RESULT).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        text = (folder / workdir.RESULT).read_text(encoding="utf-8")
+        lines = summary(json.loads(text), folder)
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
         return False
-    print(f"This search is finished; --restart begins anew.\n{summary(result, folder)}")
+    print(f"This search is finished; --restart begins anew.\n{lines}")
     return True
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from bnao_jax import data, sampler, supernet_training, training
-from bnao_jax.checkpoint import Checkpoints, fill, flat
+from bnao_jax.checkpoint import CheckpointError, Checkpoints, fill, flat
 from bnao_jax.metrics import MetricsWriter
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.parallel import from_first, replicate
@@ -47,9 +47,10 @@ def run(config, folder, *, restart=False) -> int:
         try:
             job.run()
         except Stopped as stopped:
+            again = " without --restart" if restart else ""
             job.say(
-                f"stopped by {stopped} in {job.where()}; the same command goes on from there "
-                f"(--workdir={folder})"
+                f"stopped by {stopped} in {job.where()}; the same command{again} goes on from "
+                f"there (--workdir={folder})"
             )
             return stopped.status
         except OSError as error:
@@ -111,6 +112,7 @@ class Search:
             **dict(scores=NO_SCORES, control=NO_SCORES, alone=np.zeros(0), final=()),
         )
         self.seconds = dict.fromkeys(("train", "score", "strategy", "final"), 0.0)
+        self.running = None  # the part that takes time now, and since when
         self.display = Display(quiet=folder is None)
         self.results = Results(folder, self.space, self.cost_of)
         self.keeper = Keeper(
@@ -122,8 +124,9 @@ class Search:
     def run(self):
         """Searches, trains the best alone, writes the files, prints the summary."""
         with contextlib.ExitStack() as held:
-            self.open(held)
             held.enter_context(self.keeper.listening())
+            self.open(held)
+            self.keeper.between()  # the first program takes long to compile
             self.rounds()
             self.score_control()
             self.finish(*self.finals())
@@ -134,20 +137,23 @@ class Search:
         """Opens the files, and goes on from the newest checkpoint, if there is one."""
         self.checkpoints, position, seconds = None, 0, 0.0
         if self.folder is not None:
+            # First of all: without it nobody could tell what the rest belongs to.
+            config = self.config.to_json_best_effort(indent=2)
+            workdir.write(self.folder / workdir.CONFIG, config + "\n")
             path = self.folder / workdir.CHECKPOINTS
             self.checkpoints = held.enter_context(Checkpoints(path))
         if kept := self.newest():
+            try:
+                facts = kept["facts"]
+                spent, position, seconds = facts["spent"], facts["metrics"], facts["seconds"]
+                same_images = facts["images"] == self.fingerprint
+                self.seconds = {part: float(spent[part]) for part in self.seconds}
+            except (LookupError, TypeError, ValueError):
+                raise CheckpointError("the checkpoint is of another program") from None
+            if not same_images:
+                raise UsageError("the search in --workdir is on other images than these")
             self.restore(kept["arrays"])
-            facts = kept["facts"]
-            if facts["images"] != self.fingerprint:
-                raise UsageError(
-                    f"--workdir={self.folder} holds a search on other images than these"
-                )
-            self.seconds, position, seconds = facts["spent"], facts["metrics"], facts["seconds"]
             self.say(f"continuing from checkpoint {kept['number']}: {self.where()}")
-        elif self.folder is not None:
-            config = self.config.to_json_best_effort(indent=2)
-            workdir.write(self.folder / workdir.CONFIG, config + "\n")
         path = self.folder and self.folder / workdir.METRICS
         self.metrics = MetricsWriter(path, position=position, seconds=seconds)
         held.callback(self.metrics.close)
@@ -174,18 +180,18 @@ class Search:
             *_, fresh = self.make_final(pool[len(progress.alone)])
             self.progress = self.progress._replace(final=fill(fresh, final))
 
-    def save(self, score, wait):
+    def save(self, score, *, wait):
         """Writes a checkpoint; on the first process alone."""
         if self.checkpoints is None:
             return
         progress = jax.tree.map(np.array, self.progress)
-        for leaf in jax.tree.leaves(progress.supernet.params):
+        for leaf in jax.tree.leaves((progress.supernet.params, progress.final)):
             if not np.isfinite(leaf).all():
-                raise TrainingError(f"the shared weights are not finite in {self.where()}")
+                raise TrainingError(f"the weights are not finite in {self.where()}")
         facts = {
             "where": self.where(),
             "images": self.fingerprint,
-            "spent": self.seconds,
+            "spent": self.spent(),
             "metrics": self.metrics.position,
             "seconds": self.metrics.seconds,
         }
@@ -196,15 +202,23 @@ class Search:
     @functools.cached_property
     def fingerprint(self) -> int:
         """A number that other images would hardly have."""
-        return zlib.crc32(self.train_part.labels, zlib.crc32(self.train_part.images))
+        number = 0
+        for part in (*self.train_part, *self.valid_part):
+            number = zlib.crc32(np.ascontiguousarray(part), number)
+        return number
 
     def where(self) -> str:
         """The present place in the search, in words."""
         state, rounds = self.progress.search, self.config.search.rounds
         if state.round > rounds and len(self.progress.control) < self.config.search.control:
             return "the random control"
+        finals = min(self.config.final.top, len(state.population.pool)) + bool(
+            self.config.search.control
+        )
+        if state.round > rounds and len(self.progress.alone) < finals * bool(self.config.final.top):
+            return f"final {len(self.progress.alone) + 1} of {finals}"
         if state.round > rounds:
-            return f"final {len(self.progress.alone) + 1}"
+            return "the end"
         step = f", step {int(self.progress.supernet.step)}" if state.phase == TRAIN else ""
         return f"round {state.round} of {rounds}, {PHASES[state.phase]}{step}"
 
@@ -260,11 +274,19 @@ class Search:
     @contextlib.contextmanager
     def timed(self, part):
         """Adds the time of the block to that of a part."""
-        started = time.monotonic()
+        self.running = part, time.monotonic()
         try:
             yield
         finally:
-            self.seconds[part] += time.monotonic() - started
+            self.seconds, self.running = self.spent(), None
+
+    def spent(self):
+        """Seconds of each part so far."""
+        seconds = dict(self.seconds)
+        if self.running:
+            part, started = self.running
+            seconds[part] += time.monotonic() - started
+        return seconds
 
     def train(self, number, rows):
         """Trains the shared weights for one round; weights carry over, the schedule restarts."""
@@ -419,11 +441,14 @@ class Search:
         state = self.progress.final or fresh
         part, done = replicate(self.train_part, self.devices), int(state.step)
         with self.display.phase(title, recipe.total_steps, "steps", done=done) as advance:
-            for _, steps in self.dispatches(recipe, len(self.train_part.labels), done):
+            for step, steps in self.dispatches(recipe, len(self.train_part.labels), done):
                 state, loss, _ = train(state, *part, train_key, np.int32(steps))
                 if not np.isfinite(loss):
-                    text = self.space.format(architecture)
-                    raise TrainingError(f"the loss of {text}, trained alone, is not finite")
+                    raise TrainingError(
+                        f"the training loss is not finite within the {steps} steps from {step} of "
+                        f"{self.where()}, learning rate {float(recipe.learning_rate(step)):.4g}, "
+                        f"architecture {self.space.format(architecture)}"
+                    )
                 self.progress = self.progress._replace(final=state)
                 advance(steps, f"loss {float(loss):.3f}")
                 self.keeper.between(steps)

@@ -67,7 +67,7 @@ def _locked(folder):
 
 def _check(folder, config):
     if not (folder / CONFIG).exists():
-        if any((folder / name).exists() for name in (POOL, METRICS, RESULT, CHECKPOINTS)):
+        if any((folder / name).exists() for name in (POOL, METRICS, RESULT)):
             raise UsageError(
                 f"--workdir={folder} holds results without a {CONFIG}; choose another folder, or "
                 "--restart to set them aside"
@@ -105,7 +105,7 @@ def _fields(config, prefix=""):
 
 
 def _set_aside(folder):
-    number = 1
+    folder, number = folder.resolve(), 1
     while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
         number += 1
     folder.rename(kept)

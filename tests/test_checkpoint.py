@@ -72,6 +72,8 @@ def test_the_newest_two_and_the_best_are_kept(folder):
     again = Checkpoints(folder)
     assert again.newest().number == 6
     again.save(toy(), 7, score=0.45)
+    again.wait()
+    assert numbers(folder) == [2, 6, 7]
     again.save(toy(), 8)
     again.save(toy(), 9, score=0.6)
     again.save(toy(), 10)
@@ -119,6 +121,31 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(folder, da
     again.save(toy(fill_with=3), 3)
     again.close()
     assert Checkpoints(folder).newest().facts == 3
+
+
+@pytest.mark.parametrize("content", ["{", '{"x": 1}', "[]"])
+def test_a_damaged_score_is_damage(folder, content):
+    checkpoints = Checkpoints(folder)
+    for number in (1, 2):
+        checkpoints.save(toy(), number, score=number)
+    checkpoints.close()
+    (folder / "2" / "metrics" / "metrics").write_text(content)
+    again, told = Checkpoints(folder), []
+    assert again.newest(told.append).facts == 1
+    assert len(told) == 1 and "its score cannot be read" in told[0]
+    again.save(toy(), 3, score=0.5)
+    again.close()
+    assert numbers(folder) == [1, 2]
+
+
+def test_damage_to_all_is_an_error(folder):
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(toy(), 1)
+    checkpoints.close()
+    damage_by_flipping(folder / "1")
+    with pytest.raises(CheckpointError, match="all checkpoints of .* are damaged"):
+        Checkpoints(folder).newest()
+    assert (folder.parent / "damaged" / "1").is_dir()
 
 
 def test_a_vanished_folder_is_reported(folder):

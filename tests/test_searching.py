@@ -1,7 +1,6 @@
 """How a search is kept, continued and ended, with toys in place of training and scoring."""
 
 import dataclasses
-import gc
 import json
 import resource
 from types import SimpleNamespace
@@ -187,7 +186,6 @@ def test_a_folder_that_vanishes_ends_the_search(make, tmp_path):
         make(folder, vanish)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's threads
 def test_a_full_disk_ends_the_search_and_keeps_what_was_kept(make, tmp_path):
     expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -206,7 +204,6 @@ def test_a_full_disk_ends_the_search_and_keeps_what_was_kept(make, tmp_path):
             make(folder, fill_up)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        gc.collect()
     make(folder)
     assert ends(folder) == expected
 
@@ -234,5 +231,36 @@ def test_a_checkpoint_of_a_stranger_is_data_only(make, tmp_path):
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         if path.name not in (workdir.CONFIG, workdir.LOCK):
             path.write_bytes(harmful)
-    make(folder)
+    with pytest.raises(CheckpointError, match="all checkpoints of .* are damaged"):
+        make(folder)
     assert not opened.exists()
+
+
+def test_killed_before_the_first_checkpoint_it_begins_again(make, tmp_path, monkeypatch):
+    expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
+
+    def fail(path):
+        path.mkdir()
+        raise Broken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(searching, "Checkpoints", fail)
+        with pytest.raises(Broken):
+            make(folder)
+    make(folder)
+    assert ends(folder) == expected
+
+
+def test_time_before_a_break_counts(make, tmp_path):
+    folder = tmp_path / "work"
+    with pytest.raises(Broken):
+        make(folder, breaking_at(4))
+    kept = Checkpoints(folder / "checkpoints").newest()
+    assert "train" in kept.facts["where"] and kept.facts["spent"]["train"] > 0
+
+
+def test_a_foreign_result_is_written_again(make, tmp_path):
+    expected, folder = undisturbed(make, tmp_path), tmp_path / "undisturbed"
+    (folder / "result.json").write_text("{}")
+    make(folder)
+    assert ends(folder) == expected
