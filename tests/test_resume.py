@@ -114,7 +114,7 @@ def test_asked_to_stop_it_keeps_everything_and_says_how_to_go_on(
         time.sleep(0.05)
     process.send_signal(number)
     found, out, err = finish(process)
-    assert (found, err) == (status, "")
+    assert found == status, err
     assert f"stopped by {number.name} in round" in out and f"--workdir={folder}" in out
     status, out, err = finish(start(folder, cache, f"--devices={devices}"))
     assert status == 0, err

@@ -26,6 +26,7 @@ class Broken(Exception):
 def toy_config():
     config = tiny()
     config.search.strategy, config.final.top, config.checkpoint_every_steps = "random", 0, 2
+    config.search.rounds = 2
     return config
 
 
@@ -110,14 +111,20 @@ def ends(folder):
     return result, rows, (folder / "pool.jsonl").read_text(), weight.item()
 
 
-def undisturbed(make, tmp_path):
-    folder = tmp_path / "undisturbed"
-    assert make(folder) == 0
-    return ends(folder)
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return tmp_path_factory.mktemp("shared")
 
 
-def test_broken_off_at_every_look_it_comes_to_the_same_end(make, tmp_path):
-    expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
+@pytest.fixture
+def expected(make, shared):
+    """What a search leaves that nobody disturbed."""
+    assert make(shared / "undisturbed") == 0
+    return ends(shared / "undisturbed")
+
+
+def test_broken_off_at_every_look_it_comes_to_the_same_end(make, expected, tmp_path):
+    folder = tmp_path / "work"
     breaks = 0
     while True:  # a little further each time
         try:
@@ -125,12 +132,14 @@ def test_broken_off_at_every_look_it_comes_to_the_same_end(make, tmp_path):
             break
         except Broken:
             breaks += 1
-    assert breaks > 10
+    assert breaks > 5
     assert ends(folder) == expected
 
 
-def test_a_loss_that_is_not_finite_ends_the_search_and_the_last_checkpoint_stays(make, tmp_path):
-    expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
+def test_a_loss_that_is_not_finite_ends_the_search_and_the_last_checkpoint_stays(
+    make, expected, tmp_path
+):
+    folder = tmp_path / "work"
 
     def fail(job):
         job.train_steps = toy_train(failing=5)
@@ -139,7 +148,7 @@ def test_a_loss_that_is_not_finite_ends_the_search_and_the_last_checkpoint_stays
     with pytest.raises(searching.TrainingError, match=message):
         make(folder, fail)
     kept = Checkpoints(folder / "checkpoints").newest()
-    assert kept.facts["where"] == "round 1 of 4, train, step 4"
+    assert kept.facts["where"] == "round 1 of 2, train, step 4"
     make(folder)  # whatever it was is mended
     assert ends(folder) == expected
 
@@ -148,13 +157,13 @@ def test_weights_that_are_not_finite_are_not_kept(make, tmp_path):
     def fail(job):
         job.train_steps = toy_train(rate=np.float32("inf"))
 
-    with pytest.raises(searching.TrainingError, match="weights are not finite in round 1 of 4"):
+    with pytest.raises(searching.TrainingError, match="weights are not finite in round 1 of 2"):
         make(tmp_path / "work", fail)
     assert Checkpoints(tmp_path / "work/checkpoints").newest() is None
 
 
-def test_a_damaged_checkpoint_costs_a_little_time(make, tmp_path, capsys):
-    expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
+def test_a_damaged_checkpoint_costs_a_little_time(make, expected, tmp_path, capsys):
+    folder = tmp_path / "work"
     with pytest.raises(Broken):
         make(folder, breaking_at(20))
     newest = max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name))
@@ -181,13 +190,13 @@ def test_a_folder_that_vanishes_ends_the_search(make, tmp_path):
         job.evaluate_pool = evaluate_and_vanish
 
     with pytest.raises(
-        (UsageError, CheckpointError), match=f"{folder}.*(has vanished|No such file)"
+        (UsageError, CheckpointError), match=str(folder)
     ):
         make(folder, vanish)
 
 
-def test_a_full_disk_ends_the_search_and_keeps_what_was_kept(make, tmp_path):
-    expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
+def test_a_full_disk_ends_the_search_and_keeps_what_was_kept(make, expected, tmp_path):
+    folder = tmp_path / "work"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill_up(job):
@@ -236,8 +245,8 @@ def test_a_checkpoint_of_a_stranger_is_data_only(make, tmp_path):
     assert not opened.exists()
 
 
-def test_killed_before_the_first_checkpoint_it_begins_again(make, tmp_path, monkeypatch):
-    expected, folder = undisturbed(make, tmp_path), tmp_path / "work"
+def test_killed_before_the_first_checkpoint_it_begins_again(make, expected, tmp_path, monkeypatch):
+    folder = tmp_path / "work"
 
     def fail(path):
         path.mkdir()
@@ -259,8 +268,9 @@ def test_time_before_a_break_counts(make, tmp_path):
     assert "train" in kept.facts["where"] and kept.facts["spent"]["train"] > 0
 
 
-def test_a_foreign_result_is_written_again(make, tmp_path):
-    expected, folder = undisturbed(make, tmp_path), tmp_path / "undisturbed"
+def test_a_foreign_result_is_written_again(make, expected, tmp_path):
+    folder = tmp_path / "work"
+    make(folder)
     (folder / "result.json").write_text("{}")
     make(folder)
     assert ends(folder) == expected

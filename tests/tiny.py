@@ -94,12 +94,13 @@ def main():
     parser.add_argument("--processes", type=int)
     parser.add_argument("--process", type=int)
     parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--finals", type=int, default=1)
     args = parser.parse_args()
     place, _, number = args.kill.rpartition(":")
     config = tiny()
     config.compilation_cache = args.cache
     config.checkpoint_every_steps = 3
-    config.search.rounds, config.search.control, config.final.top = 2, 0, 1
+    config.search.rounds, config.search.control, config.final.top = 2, 0, args.finals
     config.devices = args.devices
     processes.join(args.coordinator, args.processes, args.process)
     with open(args.log, "a", encoding="utf-8") as log:
