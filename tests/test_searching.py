@@ -189,9 +189,7 @@ def test_a_folder_that_vanishes_ends_the_search(make, tmp_path):
 
         job.evaluate_pool = evaluate_and_vanish
 
-    with pytest.raises(
-        (UsageError, CheckpointError), match=str(folder)
-    ):
+    with pytest.raises((UsageError, CheckpointError), match=str(folder)):
         make(folder, vanish)
 
 
