@@ -151,13 +151,12 @@ class Checkpoints:
             try:
                 found = self._read(number)
                 break
-            except (MemoryError, OSError) as error:
-                if not isinstance(error, FileNotFoundError):  # another time it may be read
+            except Exception as error:  # Orbax and TensorStore raise a dozen kinds
+                passing = isinstance(error, MemoryError | OSError)  # another time it may be read
+                if passing and not isinstance(error, FileNotFoundError):
                     raise CheckpointError(
                         f"checkpoint {number} of {self.folder} cannot be read: {error}"
                     ) from error
-                self._set_aside(self.folder / str(number), _first_line(error))
-            except Exception as error:  # Orbax and TensorStore raise a dozen kinds
                 self._set_aside(self.folder / str(number), _first_line(error))
         for text in self._damaged:
             on_damage(text)
