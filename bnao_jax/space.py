@@ -26,6 +26,19 @@ class ExhaustedError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
+class Cost:
+    """Costs of P stand-alone networks: int64[P] each.
+
+    Attributes:
+      params: parameters.
+      macs: multiply-adds for one image.
+    """
+
+    params: np.ndarray
+    macs: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class SearchSpace:
     """A search space as a table of decisions.
 

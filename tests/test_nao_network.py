@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bnao_jax.nn.convolution import convolve
 from bnao_jax.nn.initialization import initialize
-from bnao_jax.nn.layers import convolve, norm, relu
+from bnao_jax.nn.layers import norm, relu
 from bnao_jax.spaces.nao.cells import traced_path
 from bnao_jax.spaces.nao.network import Cell, Network
 from bnao_jax.spaces.nao.space import CellPlan, Outline, genes, loose_ends

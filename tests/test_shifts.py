@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from bnao_jax.nn import layers, normalization, shifts
+from bnao_jax.nn import convolution, layers, normalization, shifts
 
 LAYOUT = ("CHWN", "OIHW", "CHWN")
 
@@ -109,7 +109,7 @@ def test_convolve(stride, padding, kernel):
         pads = [(padding, padding)] * 2
         return lax.conv_general_dilated(x, w, (stride, stride), pads, dimension_numbers=LAYOUT)
 
-    ours = lambda x, w: layers.convolve(x, w, stride=stride, padding=padding)
+    ours = lambda x, w: convolution.convolve(x, w, stride=stride, padding=padding)
     agree(ours, reference, array(3, 6, 5, 2), array(4, 3, kernel, kernel, seed=1))
 
 

@@ -13,6 +13,7 @@ from flax import linen as nn
 from jax import lax
 
 from bnao_jax.nn import normalization, shifts
+from bnao_jax.nn.convolution import convolve
 from bnao_jax.nn.initialization import parameter
 
 
@@ -45,17 +46,6 @@ def _pointwise_bwd(saved, g):
 
 
 pointwise.defvjp(lambda x, matrix: (pointwise(x, matrix), (x, matrix)), _pointwise_bwd)
-
-
-def convolve(x, kernel, *, stride=1, padding=0):
-    """Convolution of x `[C, H, W, B]` with `[out, C, K, K]`, as one matrix product."""
-    out, _, k, _ = kernel.shape
-    _, h, w, b = x.shape
-    padded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    size = tuple((n + 2 * padding - k) // stride + 1 for n in (h, w))
-    views = list(shifts.windows(padded, k, stride, 1, size))
-    patches = jnp.stack(views, 1).reshape(-1, *size, b)
-    return pointwise(patches, kernel.reshape(out, -1))
 
 
 def halve(x, first, second):

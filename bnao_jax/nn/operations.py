@@ -5,7 +5,8 @@ import dataclasses
 import jax.numpy as jnp
 
 from bnao_jax.nn import shifts
-from bnao_jax.nn.layers import halve, norm, pointwise
+from bnao_jax.nn.convolution import convolve
+from bnao_jax.nn.layers import halve, norm, pointwise, relu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,14 +16,16 @@ class Operation:
     Attributes:
       name: name in texts and parameter trees.
       units: number of (ReLU, depthwise, 1x1 convolution, norm) units; 0 without weights.
-      kernel: side of the depthwise kernel.
+      kernel: side of the kernel.
       dilation: its dilation.
+      full: whether a unit is (ReLU, convolution, norm) instead.
     """
 
     name: str
     units: int = 0
     kernel: int = 0
     dilation: int = 1
+    full: bool = False
 
 
 def separable(kernel):
@@ -33,6 +36,11 @@ def separable(kernel):
 def dilated(kernel):
     """(ReLU, depthwise with dilation 2, 1x1, norm) once."""
     return Operation(f"dil_conv_{kernel}x{kernel}", units=1, kernel=kernel, dilation=2)
+
+
+def convolution(kernel):
+    """ReLU, convolution, norm."""
+    return Operation(f"conv_{kernel}x{kernel}", units=1, kernel=kernel, full=True)
 
 
 ZERO, IDENTITY = Operation("zero"), Operation("identity")
@@ -53,11 +61,15 @@ def _linear_maps(operation, stride):
         return [lambda x, w: halve(x, w["first"], w["second"])]
 
     def unit(step):
+        def full_map(x, w):
+            padding = (operation.kernel - 1) // 2
+            return convolve(relu(x), w["kernel"], stride=step, padding=padding)
+
         def separable_map(x, w):
             x = shifts.depthwise(x, w["depthwise"], step, operation.dilation, True)
             return pointwise(x, w["pointwise"])
 
-        return separable_map
+        return full_map if operation.full else separable_map
 
     return [unit(stride if n == 0 else 1) for n in range(operation.units)]
 

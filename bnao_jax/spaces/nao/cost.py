@@ -4,20 +4,11 @@ Everything is int64 arithmetic on whole pools; no network is built. The auxiliar
 count. Multiply-adds are those of convolutions and linear layers, for one image.
 """
 
-import dataclasses
-
 import numpy as np
 
 from bnao_jax.nn.operations import IDENTITY
+from bnao_jax.space import Cost
 from bnao_jax.spaces.nao.space import CELL_INPUTS, Outline, genes, loose_ends
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """Costs of P architectures: int64[P] each."""
-
-    params: np.ndarray
-    macs: np.ndarray
 
 
 def cost(outline: Outline, pool, image_shape=(32, 32, 3)) -> Cost:

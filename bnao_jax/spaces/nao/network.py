@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from bnao_jax.nn import layers, operations
-from bnao_jax.nn.initialization import parameter
-from bnao_jax.nn.operations import IDENTITY, SKIP, Operation
+from bnao_jax.nn import layers
+from bnao_jax.nn.edge import Edge
+from bnao_jax.nn.operations import IDENTITY, Operation
 from bnao_jax.spaces.nao.space import (
     CELL_INPUTS,
     EDGES_PER_NODE,
@@ -22,41 +22,6 @@ from bnao_jax.spaces.nao.space import (
     genes,
     loose_ends,
 )
-
-
-class Edge(nn.Module):
-    """One operation with its weights."""
-
-    operation: Operation
-    stride: int
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, x, *, given=False):
-        name = operations.weights_name(self.operation, self.stride)
-        if name is None:
-            return operations.apply(self.operation, self.stride, x, {})[0]
-        units = 1 if name == SKIP else self.operation.units
-        weights = {name: [self._unit(n, name, x.shape[0], x.dtype) for n in range(units)]}
-        known = layers.known_statistics(self, given)
-        y, used = operations.apply(
-            *(self.operation, self.stride, x, weights), given=known, axis_name=self.axis_name
-        )
-        layers.record_statistics(self, given, jnp.stack(used))
-        return y
-
-    def _unit(self, n, name, c, dtype):
-        k = self.operation.kernel
-        if name == SKIP:
-            shapes = {"first": (c // 2, c), "second": (c // 2, c)}
-        else:
-            shapes = {"depthwise": (c, k, k), "pointwise": (c, c)}
-        linear = {
-            key: parameter(self, f"unit{n}_{key}", *shape).astype(dtype)
-            for key, shape in shapes.items()
-        }
-        norm = {key: parameter(self, f"unit{n}_{key}", c) for key in ("scale", "offset")}
-        return {"linear": linear, "norm": norm}
 
 
 class Cell(nn.Module):

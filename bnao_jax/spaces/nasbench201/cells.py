@@ -1,0 +1,129 @@
+"""One path through a run of equal cells with shared weights, and its gradient.
+
+Glossary: N equal cells, E = 6 edges, maps `[C, H, W, batch]`.
+
+The operations are static or traced (`nn.choose`). The gradient is written by hand, as for the NAO
+cell: differentiating a choice automatically keeps the residuals of all branches. What is kept of a
+cell is the states of its nodes and the statistics of the norms; an edge's gradient is that of its
+own operation, recomputed from the state it reads.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from bnao_jax.nn import layers, operations
+from bnao_jax.nn.choose import choose
+from bnao_jax.spaces.nasbench201.space import CANDIDATES, EDGES, NODES
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is the same on every path.
+
+    Attributes:
+      axis_name: device axis of batch statistics, None for each device's own.
+      path: the operation of each edge, where they are static.
+    """
+
+    axis_name: str | None = None
+    path: tuple[int, ...] | None = None
+
+
+def initial_statistics(cells, width):
+    """Room for the statistics float32[N, E, 2, C] of the norms of N cells."""
+    return layers.initial_statistics((cells, len(EDGES), width))
+
+
+def run_cells(settings, choices, weights, x, given):
+    """The output of N cells in a row and the statistics float32[N, E, 2, C] of their norms.
+
+    Args:
+      settings: the settings.
+      choices: int32[E], traced, or None where `settings.path` is static.
+      weights: for each convolution `[N, E, C, C, K, K]`.
+      x: maps `[C, H, W, batch]`.
+      given: statistics to normalise with, or None for the batch's own.
+    """
+    step = lambda x, own: _cell(settings, choices, own[0], x, own[1])
+    return lax.scan(step, x, (weights, given))
+
+
+def _chosen(settings, choices, at):
+    return choices[at] if settings.path is None else settings.path[at]
+
+
+def _apply(operation, axis_name, weights, x, **known):
+    """The operation with norms that have neither scale nor offset; and their statistics."""
+    width = x.shape[0]
+    used = layers.initial_statistics((width,))
+    if operation.full:
+        norm = {"scale": jnp.ones(width), "offset": jnp.zeros(width)}
+        unit = {"linear": {"kernel": weights[operation.name]}, "norm": norm}
+        known = {key: statistics[None] for key, statistics in known.items()}
+        y, (used,) = operations.apply(
+            operation, 1, x, {operation.name: [unit]}, axis_name=axis_name, **known
+        )
+        return y, used
+    return operations.apply(operation, 1, x, {})[0], used
+
+
+def _forward(settings, choices, weights, x, given):
+    """The states of the nodes, the first being x, and the statistics `[E, 2, C]`."""
+
+    def run(at, total, operation, x):
+        own = jax.tree.map(lambda stack: stack[at], weights)
+        known = {} if given is None else {"given": given[at]}
+        y, used = _apply(operation, settings.axis_name, own, x, **known)
+        # Inside the choice: behind it the sum would be one more pass over the maps.
+        return y if total is None else total + y, used
+
+    states, statistics = [x], []
+    for at, (node, read) in enumerate(EDGES):
+        total = states[node] if node < len(states) else None
+        branches = [functools.partial(run, at, total, op) for op in CANDIDATES.values()]
+        y, used = choose(_chosen(settings, choices, at), branches, states[read])
+        states[node:] = [y]
+        statistics.append(used)
+    return states, jnp.stack(statistics)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _cell(settings, choices, weights, x, given):
+    states, statistics = _forward(settings, choices, weights, x, given)
+    return states[-1], statistics
+
+
+def _cell_fwd(settings, choices, weights, x, given):
+    states, statistics = _forward(settings, choices, weights, x, given)
+    saved = choices, weights, states[:-1], statistics, given is None
+    return (states[-1], statistics), saved
+
+
+def _cell_bwd(settings, saved, gradients):
+    choices, weights, states, statistics, recalled = saved
+    key = "recalled" if recalled else "given"
+
+    def run(at, total, g, operation, x):
+        def output(x, own):
+            known = {key: statistics[at]} if operation.full else {}
+            return _apply(operation, settings.axis_name, own, x, **known)[0]
+
+        own = jax.tree.map(lambda stack: stack[at], weights)
+        dx, d_own = jax.vjp(output, x, own)[1](g)
+        return dx if total is None else total + dx, d_own
+
+    d_states, d_weights = [None] * (NODES - 1) + [gradients[0]], [None] * len(EDGES)
+    for at, (node, read) in reversed(list(enumerate(EDGES))):
+        partial = functools.partial(run, at, d_states[read], d_states[node])
+        branches = [functools.partial(partial, op) for op in CANDIDATES.values()]
+        found = choose(_chosen(settings, choices, at), branches, states[read])
+        d_states[read], d_weights[at] = found
+    d_weights = jax.tree.map(lambda *edges: jnp.stack(edges), *d_weights)
+    return None, d_weights, d_states[0], None
+
+
+_cell.defvjp(_cell_fwd, _cell_bwd)

@@ -1,0 +1,94 @@
+"""The weight-sharing network of the NAS-Bench-201 space.
+
+Every edge of every cell has weights for each convolution, `[N, edge, …]` for each run of N equal
+cells; their norms have neither scale nor offset, as the benchmark's own one-shot baselines have it.
+An architecture is a static tuple (one program for it alone) or a traced int32[D] (one for all).
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from bnao_jax.nn import layers
+from bnao_jax.nn.initialization import parameter
+from bnao_jax.spaces.nasbench201 import cells as shared
+from bnao_jax.spaces.nasbench201.network import surround
+from bnao_jax.spaces.nasbench201.space import CANDIDATES, EDGES, NAMES, Outline
+
+
+class SharedCells(nn.Module):
+    """N equal cells of shared weights; calls `cells.run_cells` along one path."""
+
+    cells: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x, architecture, *, given=False):
+        """Runs the cells on x `[C, H, W, B]`."""
+        static = isinstance(architecture, tuple)
+        settings = shared.Settings(self.axis_name, architecture if static else None)
+        weights = {op.name: self._stack(op, x) for op in CANDIDATES.values() if op.full}
+        known = layers.known_statistics(self, given)
+        choices = None if static else jnp.asarray(architecture)
+        x, statistics = shared.run_cells(settings, choices, weights, x, known)
+        layers.record_statistics(self, given, statistics)
+        return x
+
+    def _stack(self, op, x):
+        shape = self.cells, len(EDGES), x.shape[0], x.shape[0], op.kernel, op.kernel
+        return parameter(self, f"{op.name}_kernel", *shape).astype(x.dtype)
+
+
+class Supernet(nn.Module):
+    """The supernet.
+
+    Attributes:
+      outline: the network around the cells.
+      dtype: type of the maps and products; parameters and statistics are float32.
+      axis_name: device axis over which batch statistics run, or None for each device's own.
+    """
+
+    outline: Outline
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, architecture, *, drop_path=None, given=False):
+        """Returns logits float32[B, classes].
+
+        Args:
+          images: normalised images `[B, H, W, C]`, whose sides four divides.
+          architecture: a tuple of D integers, or int32[D], possibly traced.
+          drop_path: None; the space has none.
+          given: normalise with the statistics in "batch_stats" instead of the batch's own, which
+            are written there where the collection is mutable.
+
+        Raises:
+          ValueError: drop path is asked for.
+        """
+        if drop_path is not None:
+            raise ValueError("the NAS-Bench-201 space has no drop path")
+
+        def run(x, stage):
+            module = SharedCells(self.outline.cells, self.axis_name, name=f"cells{stage}")
+            return module(x, architecture, given=given)
+
+        maps = layers.to_maps(images, self.dtype)
+        return surround(self.outline, maps, run, given=given, axis_name=self.axis_name)
+
+
+def on_path(outline: Outline, params, architecture):
+    """Which weights the architecture uses: a tree like `params` of bool, `[1, E, 1…]` or 1s.
+
+    `architecture` int32[D] may be traced. Everything outside the cells is always used.
+    """
+    del outline
+    choices = {CANDIDATES[name].name: n for n, name in enumerate(NAMES)}
+
+    def used(path, leaf):
+        if not path[0].key.startswith("cells"):
+            return jnp.ones((1,) * leaf.ndim, bool)
+        choice = choices[path[-1].key.removesuffix("_kernel")]
+        return (jnp.asarray(architecture) == choice).reshape(1, -1, *(1,) * (leaf.ndim - 2))
+
+    return jax.tree_util.tree_map_with_path(used, params)

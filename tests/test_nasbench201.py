@@ -1,0 +1,239 @@
+"""The NAS-Bench-201 space against the benchmark's figures, its networks against each other."""
+
+import csv
+import gzip
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import SHARED
+from jax import lax
+
+from bnao_jax.nn.initialization import initialize
+from bnao_jax.space import ArchitectureError
+from bnao_jax.spaces.nasbench201.cost import cost
+from bnao_jax.spaces.nasbench201.network import Network
+from bnao_jax.spaces.nasbench201.space import (
+    EDGES,
+    NAMES,
+    NONE,
+    SKIP,
+    Outline,
+    connected,
+    convolutions_on_path,
+    everything,
+    nasbench201_space,
+    numbers,
+)
+from bnao_jax.spaces.nasbench201.supernet import Supernet, on_path
+
+SPACE = nasbench201_space()
+TINY = Outline(channels=2, cells=2, classes=3)
+ALL_OPERATIONS = (3, 0, 2, 4, 1, 3)  # conv 3x3, none, conv 1x1, pool, skip, conv 3x3
+EXAMPLE = (
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|"
+    "+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
+)
+
+
+def rows_of(name, opened=open):
+    path = SHARED / "data" / name
+    if not path.exists():
+        pytest.skip(f"{name} is not here")
+    with opened(path, "rt", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_costs_are_the_benchmark_s():
+    rows = rows_of("nasbench201_costs_sample.csv")
+    pool = np.array([SPACE.parse(row["arch_str"]) for row in rows])
+    found = cost(Outline(channels=16, cells=5, classes=10), pool)
+    expected = lambda name: [round(float(row[name]) * 1e6) for row in rows]
+    np.testing.assert_array_equal(found.params, expected("params_M_cifar10"))
+    np.testing.assert_array_equal(found.macs, expected("macs_M_cifar10"))
+
+
+def test_texts_are_the_benchmark_s():
+    rows = rows_of("nasbench201.csv.gz", gzip.open)
+    texts = [row["arch_str"] for row in rows]
+    pool = np.array([SPACE.parse(text) for text in texts])
+    assert [SPACE.format(row) for row in pool] == texts
+    np.testing.assert_array_equal(np.sort(numbers(pool)), np.arange(15_625))
+
+
+def test_example_by_hand():
+    np.testing.assert_array_equal(SPACE.parse(EXAMPLE), [3, 3, 4, 1, 3, 1])
+    assert SPACE.format([3, 3, 4, 1, 3, 1]) == EXAMPLE
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "6 operations"),
+        (EXAMPLE + "|none~0|", "6 operations"),
+        (EXAMPLE.replace("skip_connect~2", "skip~2"), r"position 6 \(edge 3←2\): 'skip~2'"),
+        (EXAMPLE.replace("pool_3x3~1", "pool_3x3~0"), "position 3"),
+        (EXAMPLE.replace("+", ""), "is not written as"),
+    ],
+)
+def test_bad_texts(text, message):
+    with pytest.raises(ArchitectureError, match=message):
+        SPACE.parse(text)
+
+
+def value(architecture, weights, x):
+    """What a cell of linear operations computes; every operation on every place has a number."""
+    nodes = [x]
+    for (node, read), choice in zip(EDGES, architecture, strict=True):
+        factor = 0 if choice == NONE else 1 if choice == SKIP else weights[choice]
+        y = nodes[read] * factor if choice in (NONE, SKIP) else np.tanh(nodes[read] * factor)
+        nodes[node:] = [nodes[node] + y if node < len(nodes) else y]
+    return nodes[-1]
+
+
+def test_equal_architectures_compute_the_same_and_others_do_not():
+    pool = everything()
+    weights, x = np.array([0, 1, 1.3, -0.7, 0.4]), np.array([0.9, -0.3])
+    values = np.array([value(row, weights, x) for row in pool])
+    representatives = numbers(SPACE.canonical(pool))
+    np.testing.assert_allclose(values, values[representatives], atol=1e-12)
+    assert len(np.unique(values.round(9), axis=0)) == SPACE.cardinality == 4_930
+    assert len(set(SPACE.keys(pool))) == 4_930
+
+
+def test_paths_by_exhaustion():
+    # All paths from node 0 to node 3, as the edges they take.
+    paths = [[3], [0, 4], [1, 5], [0, 2, 5]]
+    assert all(
+        [EDGES[e] for e in path] == [(b, a) for a, b in itertools.pairwise([0, *stops])]
+        for path, stops in zip(paths, [[3], [1, 3], [2, 3], [1, 2, 3]], strict=True)
+    )
+    pool = everything()
+    best = np.full(len(pool), -1)
+    for path in paths:
+        open_path = (pool[:, path] != NONE).all(1)
+        best = np.maximum(best, np.where(open_path, (pool[:, path] // 2 == 1).sum(1), -1))
+    np.testing.assert_array_equal(convolutions_on_path(pool), best)
+    assert (~connected(pool)).sum() == 341
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Images, weights, and logits and gradients of any architecture, traced."""
+    images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+    net = Supernet(TINY)
+    params = initialize(net, jax.random.key(1), images, np.zeros(6, np.int32))
+
+    def loss(params, images, architecture):
+        logits = net.apply({"params": params}, images, architecture)
+        return jnp.sum(logits * jnp.arange(12.0).reshape(4, 3)), logits
+
+    return images, params, loss, jax.jit(jax.grad(loss, (0, 1), has_aux=True))
+
+
+def test_static_is_traced_and_one_program_serves_all(tiny):
+    images, params, loss, traced = tiny
+    static = jax.jit(lambda p, x: jax.grad(loss, (0, 1), has_aux=True)(p, x, ALL_OPERATIONS))
+    both = static(params, images), traced(params, images, np.array(ALL_OPERATIONS))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *both)
+    traced(params, images, np.array([1, 2, 3, 4, 0, 2]))
+    assert traced._cache_size() == 1
+
+
+def plain_network(params, images, architecture):
+    """The network written from the specification, with XLA's convolutions."""
+
+    def conv(x, w, stride=1):
+        pad = [((w.shape[-1] - 1) // 2,) * 2] * 2
+        layout = ("CHWN", "OIHW", "CHWN")
+        return lax.conv_general_dilated(x, w, (stride,) * 2, pad, dimension_numbers=layout)
+
+    def norm(x, scale=1.0, offset=0.0):
+        mean, variance = x.mean((1, 2, 3), keepdims=True), x.var((1, 2, 3), keepdims=True)
+        column = lambda v: jnp.reshape(v, (-1, 1, 1, 1))
+        return (x - mean) / jnp.sqrt(variance + 1e-5) * column(scale) + column(offset)
+
+    def pool(x):
+        add = lambda x: lax.reduce_window(
+            x, 0.0, lax.add, (1, 3, 3, 1), (1,) * 4, ((0, 0), (1, 1), (1, 1), (0, 0))
+        )
+        return add(x) / add(jnp.ones_like(x))
+
+    def operation(choice, x, own):
+        name = NAMES[choice]
+        if "conv" in name:
+            return norm(conv(jax.nn.relu(x), own[name.removeprefix("nor_") + "_kernel"]))
+        return {"none": jnp.zeros_like, "skip_connect": lambda x: x, "avg_pool_3x3": pool}[name](x)
+
+    x = norm(conv(images.transpose(3, 1, 2, 0), params["stem"]["kernel"]), **params["stem"]["norm"])
+    for stage in range(3):
+        if stage:
+            p = params[f"halving{stage}"]
+            y = norm(conv(jax.nn.relu(x), p["first"]["kernel"], 2), **p["first"]["norm"])
+            y = norm(conv(jax.nn.relu(y), p["second"]["kernel"]), **p["second"]["norm"])
+            c, h, w, b = x.shape
+            x = y + conv(x.reshape(c, h // 2, 2, w // 2, 2, b).mean((2, 4)), p["kernel"])
+        for n in range(TINY.cells):
+            nodes = [x, 0, 0, 0]
+            for at, (node, read) in enumerate(EDGES):
+                own = {name: leaf[n, at] for name, leaf in params[f"cells{stage}"].items()}
+                nodes[node] = nodes[node] + operation(architecture[at], nodes[read], own)
+            x = nodes[-1]
+    x = jax.nn.relu(norm(x, **params["norm"])).mean((1, 2)).T
+    return x @ params["classifier"]["matrix"].T + params["classifier"]["offset"][None]
+
+
+def test_supernet_is_the_plain_network(tiny):
+    images, params, _, traced = tiny
+    grads, logits = traced(params, images, np.array(ALL_OPERATIONS))
+    plain = lambda p, x: plain_network(p, x, ALL_OPERATIONS)
+    expected, pull = jax.vjp(jax.jit(plain), params, images)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+    jax.tree.map(close, grads, pull(jnp.arange(12.0).reshape(4, 3)))
+
+
+def test_gradients_stay_on_the_path(tiny):
+    images, params, _, traced = tiny
+    architecture = np.array(ALL_OPERATIONS)
+    grads = traced(params, images, architecture)[0][0]
+    mask = on_path(TINY, params, architecture)
+    off = jax.tree.map(lambda g, m: jnp.abs(jnp.where(m, 0, g)).max(), grads, mask)
+    assert max(jax.tree.leaves(off)) == 0
+    for stage in range(3):
+        used = mask[f"cells{stage}"]
+        np.testing.assert_array_equal(used["conv_3x3_kernel"].ravel(), architecture == 3)
+        np.testing.assert_array_equal(used["conv_1x1_kernel"].ravel(), architecture == 2)
+        taken = grads[f"cells{stage}"]["conv_3x3_kernel"][:, architecture == 3]
+        assert jnp.abs(taken).max() > 0
+
+
+def test_given_statistics_that_are_the_batch_s_own(tiny):
+    images, params, *_ = tiny
+    net = Supernet(TINY)
+    own = jax.jit(lambda v: net.apply(v, images, ALL_OPERATIONS, mutable=["batch_stats"]))
+    logits, used = own({"params": params})
+    given = jax.jit(lambda v: net.apply(v, images, ALL_OPERATIONS, given=True))
+    np.testing.assert_allclose(given({"params": params, **used}), logits, atol=1e-5)
+
+
+def test_network_alone_is_the_supernet_s_path(tiny):
+    """With scale 1 and offset 0 everywhere, and the weights of the path."""
+    images, params, _, traced = tiny
+    network = Network(TINY, ALL_OPERATIONS)
+    alone = initialize(network, jax.random.key(2), images)
+    for name in ("stem", "halving1", "halving2", "norm", "classifier"):
+        alone[name] = params[name]
+    for stage, n, (at, choice) in itertools.product(
+        range(3), range(TINY.cells), enumerate(ALL_OPERATIONS)
+    ):
+        if "conv" in NAMES[choice]:
+            kernel = params[f"cells{stage}"][NAMES[choice].removeprefix("nor_") + "_kernel"]
+            alone[f"stage{stage}_cell{n}"][f"edge{at}"]["unit0_kernel"] = kernel[n, at]
+    logits = jax.jit(network.apply)({"params": alone}, images)
+    shared = traced(params, images, np.array(ALL_OPERATIONS))[1]
+    np.testing.assert_allclose(logits, shared, atol=1e-5)
+    counted = sum(leaf.size for leaf in jax.tree.leaves(alone))
+    assert counted == cost(TINY, np.array([ALL_OPERATIONS]), (8, 8, 3)).params[0]
