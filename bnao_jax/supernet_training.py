@@ -32,13 +32,15 @@ class State(NamedTuple):
 class Material(NamedTuple):
     """What a round trains on: train images uint8[N, H, W, C], labels int32[N], the padded pool.
 
-    `pool` is int32[P, D], `log_weights` float32[P] with -inf in the padding (see `sampler`).
+    `pool` is int32[P, D], `log_weights` float32[P] with -inf in the padding (see `sampler`),
+    `exponents` float32[P] where the rates depend on the path (see `optimizer`), else None.
     """
 
     images: jax.Array
     labels: jax.Array
     pool: jax.Array
     log_weights: jax.Array
+    exponents: jax.Array | None = None
 
 
 class Report(NamedTuple):
@@ -73,6 +75,10 @@ class Recipe:
       drop_path_keep: keep probability at the last cell and the last step, or None.
       path_per_device: whether each device draws its own architecture.
       frozen_off_path: whether weights off the path are spared weight decay and momentum.
+      path_rate: None, or how the rate depends on the path: "own", by its own exponent, or "mean",
+        by the mean over all paths as they are drawn; the optimizer then takes `exponents`.
+      group: None, or a function of an architecture int32[D] to its group; the optimizer then takes
+        `group`.
     """
 
     batch_size: int
@@ -84,6 +90,8 @@ class Recipe:
     drop_path_keep: float | None = None
     path_per_device: bool = False
     frozen_off_path: bool = True
+    path_rate: str | None = None
+    group: Callable | None = None
 
 
 def cross_entropy(logits, labels, smoothing=0.0):
@@ -130,6 +138,16 @@ def make_train(apply, on_path, recipe: Recipe, devices):
         keep = 1 - (1 - recipe.drop_path_keep) * (step + 1) / recipe.total_steps
         return DropPath(keep, data.example_keys(key, own_rows(recipe.batch_size)))
 
+    def of_path(material, row):
+        """What the optimizer is told about the path."""
+        told = {} if recipe.group is None else {"group": recipe.group(material.pool[row])}
+        if recipe.path_rate == "own":
+            told |= {"exponents": material.exponents[row]}
+        elif recipe.path_rate == "mean":
+            shares = jax.nn.softmax(material.log_weights)
+            told |= {"exponents": material.exponents, "shares": shares}
+        return told
+
     def train(state, material, key, steps):
         examples = material.labels.shape[0]
         epoch = state.step // data.steps_per_epoch(examples, recipe.batch_size)
@@ -168,6 +186,7 @@ def make_train(apply, on_path, recipe: Recipe, devices):
                 state.params,
                 learning_rate=recipe.learning_rate(state.step),
                 mask=mask,
+                **of_path(material, row),
             )
             trained = jnp.zeros_like(report.counts).at[row].add(1)
             if recipe.path_per_device:

@@ -35,30 +35,37 @@ def get_config(variant: str = "") -> ConfigDict:
     data.path = ""  # file of name=arrays
     data.train_examples = 45_000  # images that train the supernet; 0: all but the validation part
     data.valid_examples = 5_000  # images of the train split held out for scoring
+    data.shrink = 1  # divides the images' sides: each pixel becomes the mean of a square
     data.flip = True
     data.pad = 4  # pixels before a random crop
     data.cutout = 0  # side of the square cut out, pixels
 
     config.space = space = ConfigDict()
-    space.name = "nao"
-    space.operations = "small"  # small: 5 operations, middle: 10
-    space.nodes = 5  # B, nodes of a cell
+    space.name = "nao"  # nao, nasbench201
+    space.operations = "small"  # of nao: small: 5 operations, middle: 10
+    space.nodes = 5  # of nao: B, nodes of a cell
 
     config.network = network = ConfigDict()
     network.channels = 20  # C, width of the first stage
-    network.cells = 3  # N, normal cells a stage
+    network.cells = 3  # N, (normal) cells a stage
     network.stem = "cifar"  # cifar: full resolution, imagenet: an eighth
     network.dtype = "float32"  # float32, bfloat16; parameters are float32 always
 
     config.supernet = supernet = ConfigDict()
     supernet.epochs = 50  # a round
     supernet.batch_size = 64  # over all devices
-    supernet.sampler = "proportional"  # proportional (Eq. 3), uniform
-    supernet.schedule = "cosine"  # cosine to learning_rate_end, exponential by rate_decay an epoch
+    supernet.sampler = "proportional"  # proportional (Eq. 3), uniform, stratified (nasbench201)
+    supernet.size_exponent = 1.0  # of proportional: P(x) ~ size ** size_exponent
+    # cosine to learning_rate_end, exponential by rate_decay an epoch, complexity: (1 - t/T) to a
+    # power that falls with the path's size (CaLR), complexity_mean: the same mean rate for all
+    supernet.schedule = "cosine"
     supernet.learning_rate = 0.025
     supernet.learning_rate_end = 0.001
     supernet.rate_decay = 0.97
+    supernet.exponent_least, supernet.exponent_most = 0.25, 4.0  # of complexity: largest, smallest
     supernet.momentum = 0.9
+    supernet.nesterov = False
+    supernet.separate_momentum = False  # one for each operation of one random edge (nasbench201)
     supernet.weight_decay = 3e-4
     supernet.clip = 5.0  # global norm of the gradient
     supernet.label_smoothing = 0.0

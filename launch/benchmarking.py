@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bnao_jax import controller as nao
-from bnao_jax import data, sampler, supernet_training
+from bnao_jax import data, supernet_training
 from bnao_jax.checkpoint import Checkpoints
 from bnao_jax.nn import shifts
 from bnao_jax.parallel import COMPILER_OPTIONS, replicate
@@ -110,8 +110,7 @@ class Benchmark:
     """What is measured: programs of one config on random images."""
 
     def __init__(self, config, lines, architectures, static, repeats):
-        shape, classes = data.form(config.data.name, path=config.data.path or None)
-        wiring.check_form(config, shape, classes)
+        shape, classes = wiring.form(config)
         self.config, self.static, self.repeats = config, static, repeats
         self.outline = wiring.make_outline(config, classes)
         self.space = self.outline.space
@@ -121,7 +120,7 @@ class Benchmark:
             self.pool = wiring.named("--archs", self.space.parse_lines, lines)
             if not len(self.pool):
                 raise UsageError("--archs holds no architecture")
-        self.cost = wiring.make_cost(self.outline, shape)
+        self.cost = wiring.make_cost(config, self.outline, shape)
         self.devices = wiring.make_devices(config)
         self.images = _random_images(config, shape, classes)
         device = self.devices[0]
@@ -161,8 +160,11 @@ class Benchmark:
         params, train, recipe, evaluate = made
         params = jax.device_get(params)  # training takes the memory of the device's copy
         part = data.split(self.images, self.config.data.valid_examples, seed=0)
+        config = self.config
         material = replicate(
-            supernet_training.Material(*part[0], self.pool, np.zeros(len(self.pool), np.float32)),
+            wiring.make_material(
+                *(config, part[0], self.pool, self.cost(self.pool).params, len(self.pool))
+            ),
             self.devices,
         )
         state = [replicate(supernet_training.initial_state(recipe, params), self.devices)]
@@ -407,9 +409,7 @@ class Benchmark:
     def precision(self):
         """Kendall's tau between scores of one pool in float32 and in bfloat16."""
         config = self.config
-        images = data.load(
-            config.data.name, data_dir=config.data.data_dir or None, path=config.data.path or None
-        )
+        images = wiring.load_data(config)
         wiring.check_data(config, images)
         parts = data.split(
             images,
@@ -441,9 +441,7 @@ class Benchmark:
         yield self.figure("bfloat16_largest_change", change, "accuracy", spread=_spread(found[0]))
 
     def _trained(self, params, train, recipe, part, pool):
-        sizes = self.cost(pool).params.astype(np.float32)
-        rule = sampler.RULES[self.config.supernet.sampler]
-        material = supernet_training.Material(*part, pool, rule(sizes))
+        material = wiring.make_material(self.config, part, pool, self.cost(pool).params, len(pool))
         material = replicate(material, self.devices)
         key = jax.random.key(self.config.seed)
         state = supernet_training.initial_state(recipe, params)

@@ -138,14 +138,14 @@ class Programs:
         config.supernet.batch_size = -(-config.supernet.batch_size // count) * count
         if config.supernet.batch_size > config.data.train_examples:
             raise UsageError(f"--topology={topology} has more devices than there are train images")
-        self.shape, classes = data.form(config.data.name, path=config.data.path or None)
+        self.shape, classes = wiring.form(config)
         self.outline = wiring.make_outline(config, classes)
         images = unseen_images(config, self.shape, classes)
         made = wiring.make_supernet(config, self.outline, images, devices)
         params, self.train_steps, self.recipe, self.evaluate = made
         self.params = jax.eval_shape(lambda: params)
         pool = self.outline.space.sample(jax.random.key(config.seed), sampled(config))
-        self.macs = float(np.median(wiring.make_cost(self.outline, self.shape)(pool).macs))
+        self.macs = float(np.median(wiring.make_cost(config, self.outline, self.shape)(pool).macs))
 
     def train(self):
         """The compiled training step, as `launch.search` calls it."""

@@ -8,17 +8,18 @@ from ml_collections import ConfigDict
 from bnao_jax import data, evaluation, sampler
 from bnao_jax.spaces.nao.space import OPERATIONS, STEMS
 from launch.command import UsageError
+from launch.spaces import SPACES
 
 INT32 = 2**31 - 1  # steps, rows and images are counted in int32
 FLOAT32 = float(np.finfo(np.float32).max)
 ARCHITECTURES = 100_000  # of a whole search, at most: each is scored in every round
 CHOICES = {
-    "space.name": ("nao",),
+    "space.name": tuple(SPACES),
     "space.operations": OPERATIONS,
     "network.stem": STEMS,
     "network.dtype": ("float32", "bfloat16"),
-    "supernet.sampler": tuple(sampler.RULES),
-    "supernet.schedule": ("cosine", "exponential"),
+    "supernet.sampler": sampler.RULES,
+    "supernet.schedule": ("cosine", "exponential", "complexity", "complexity_mean"),
     "supernet.batch_norm": ("local", "sync"),
     "scoring.statistics": evaluation.STATISTICS,
     "search.strategy": ("nao", "random"),
@@ -31,6 +32,7 @@ WHOLE = {  # the least and the most
     "checkpoint_every_seconds": (1, INT32),
     "data.train_examples": (0, INT32),
     "data.valid_examples": (1, INT32),
+    "data.shrink": (1, INT32),
     "data.pad": (0, INT32),
     "data.cutout": (0, INT32),
     "space.nodes": (1, 100),  # with these three at their most, costs are within int64
@@ -57,6 +59,7 @@ WHOLE = {  # the least and the most
 LIMITS = ("search.max_params", "search.max_macs")
 AT_LEAST_ZERO = (
     *("supernet.learning_rate", "supernet.learning_rate_end", "supernet.weight_decay"),
+    *("supernet.exponent_least", "supernet.exponent_most", "supernet.size_exponent"),
     *("final.learning_rate", "final.weight_decay"),
 )
 ABOVE_ZERO = ("supernet.clip", "nao.learning_rate", "final.clip", "supernet.rate_decay")
@@ -67,6 +70,7 @@ SHARES = (
 KEEPS = ("supernet.drop_path_keep", "final.drop_path_keep")
 SWITCHES = (
     *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device", "final.auxiliary"),
+    *("supernet.nesterov", "supernet.separate_momentum"),
 )
 TEXTS = ("compilation_cache", "data.data_dir", "data.path")
 

@@ -26,15 +26,14 @@ def main():
     """Prints the cost of the architectures that the flags name."""
     config = command.required(command.CONFIG, "configs/cifar.py")
     path = command.required(ARCHS, "pool.txt")
-    from bnao_jax import data
     from launch import fields, wiring
 
     fields.check_fields(config)
-    shape, classes = data.form(config.data.name, path=config.data.path or None)
+    shape, classes = wiring.form(config)
     outline = wiring.make_outline(config, classes)
     lines = command.read_lines(ARCHS)
     pool = wiring.named(f"--archs={path}", outline.space.parse_lines, lines)
-    found = wiring.make_cost(outline, shape)(pool)
+    found = wiring.make_cost(config, outline, shape)(pool)
     for architecture, params, macs in zip(pool, found.params, found.macs, strict=True):
         row = {"arch": outline.space.format(architecture), "params": int(params), "macs": int(macs)}
         print(json.dumps(row))

@@ -1,61 +1,26 @@
 """The search job: data, shared weights, rounds, finals; kept on the way, and continued."""
 
-import contextlib
-import functools
-import time
-import zlib
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from bnao_jax import data, sampler, supernet_training, training
-from bnao_jax.checkpoint import CheckpointError, Checkpoints, fill, flat
-from bnao_jax.metrics import MetricsWriter
+from bnao_jax import supernet_training, training
+from bnao_jax.checkpoint import fill, flat
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.parallel import from_first, replicate
 from bnao_jax.search import EVALUATE, PROPOSE, TRAIN, SearchState, begin, search
-from launch import wiring, workdir
-from launch.command import UsageError, enable_compilation_cache
-from launch.keeper import Keeper, Stopped
-from launch.processes import on_first
-from launch.progress import Display
+from launch import jobs, wiring
 from launch.results import Results, finished
 
-DISPATCH_SECONDS = 2.0  # of work between two reports of progress
 PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
-
-
-class TrainingError(ValueError):
-    """Training went astray."""
 
 
 def run(config, folder, *, restart=False) -> int:
     """Runs or continues the search of a config in a folder; returns the exit status."""
-    wiring.check(config)
-    with contextlib.ExitStack() as held:
-        claim = workdir.claimed(folder, config.to_dict(), restart=restart)
-        folder = held.enter_context(on_first(claim))
-        if from_first({"result": folder and finished(folder)})["result"]:
-            return 0
-        images = data.load(
-            config.data.name, data_dir=config.data.data_dir or None, path=config.data.path or None
-        )
-        wiring.check_data(config, images)
-        enable_compilation_cache(config.compilation_cache)
-        job = Search(config, folder, images)
-        try:
-            job.run()
-        except Stopped as stopped:
-            again = " without --restart" if restart else ""
-            job.say(
-                f"stopped by {stopped} in {job.where()}; the same command{again} goes on from "
-                f"there (--workdir={folder})"
-            )
-            return stopped.status
-        except OSError as error:
-            raise UsageError(f"--workdir={folder} cannot be written any more: {error}") from error
-    return 0
+    make = lambda *made: Search(*made)
+    checks = dict(check=wiring.check, check_data=wiring.check_data, finished=finished)
+    return jobs.run(make, config, folder, restart=restart, **checks)
 
 
 class Progress(NamedTuple):
@@ -83,19 +48,13 @@ class Progress(NamedTuple):
 NO_SCORES = np.zeros(0, np.float32)
 
 
-class Search:
+class Search(jobs.Job):
     """One search: what it is made of, how far it has come, and how long each part took."""
 
+    PARTS = ("train", "score", "strategy", "final")
+
     def __init__(self, config, folder, images):
-        limit = config.data.train_examples or None
-        self.config, self.folder, self.images = config, folder, images
-        self.devices = wiring.make_devices(config)
-        self.train_part, self.valid_part = data.split(
-            images, config.data.valid_examples, seed=config.seed, limit=limit
-        )
-        self.outline = wiring.make_outline(config, images.classes)
-        self.space = self.outline.space
-        self.cost_of = wiring.make_cost(self.outline, images.image_shape)
+        super().__init__(config, folder, images)
         self.accept = wiring.make_limit(config, self.cost_of)
         self.strategy = wiring.make_strategy(config, self.space, self.accept)
         keys = jax.random.split(jax.random.key(config.seed), 6)
@@ -111,60 +70,17 @@ class Search:
             counts=np.zeros(self.capacity, np.int64),
             **dict(scores=NO_SCORES, control=NO_SCORES, alone=np.zeros(0), final=()),
         )
-        self.seconds = dict.fromkeys(("train", "score", "strategy", "final"), 0.0)
-        self.running = None  # the part that takes time now, and since when
-        self.display = Display(quiet=folder is None)
         self.results = Results(folder, self.space, self.cost_of)
-        self.keeper = Keeper(
-            self.save,
-            every_steps=config.checkpoint_every_steps,
-            every_seconds=config.checkpoint_every_seconds,
-        )
 
-    def run(self):
+    def work(self):
         """Searches, trains the best alone, writes the files, prints the summary."""
-        with contextlib.ExitStack() as held:
-            held.enter_context(self.keeper.listening())
-            self.open(held)
-            self.keeper.between()  # the first program takes long to compile
-            self.rounds()
-            self.score_control()
-            self.finish(*self.finals())
+        self.rounds()
+        self.score_control()
+        self.finish(*self.finals())
 
-    # Keeping and continuing.
-
-    def open(self, held):
-        """Opens the files, and goes on from the newest checkpoint, if there is one."""
-        self.checkpoints, position, seconds = None, 0, 0.0
-        if self.folder is not None:
-            # First of all: without it nobody could tell what the rest belongs to.
-            config = self.config.to_json_best_effort(indent=2)
-            workdir.write(self.folder / workdir.CONFIG, config + "\n")
-            path = self.folder / workdir.CHECKPOINTS
-            self.checkpoints = held.enter_context(Checkpoints(path))
-        if kept := self.newest():
-            try:
-                facts = kept["facts"]
-                spent, position, seconds = facts["spent"], facts["metrics"], facts["seconds"]
-                same_images = facts["images"] == self.fingerprint
-                self.seconds = {part: float(spent[part]) for part in self.seconds}
-            except (LookupError, TypeError, ValueError):
-                raise CheckpointError("the checkpoint is of another program") from None
-            if not same_images:
-                raise UsageError("the search in --workdir is on other images than these")
-            self.restore(kept["arrays"])
-            self.say(f"continuing from checkpoint {kept['number']}: {self.where()}")
-        path = self.folder and self.folder / workdir.METRICS
-        self.metrics = MetricsWriter(path, position=position, seconds=seconds)
-        held.callback(self.metrics.close)
-
-    def newest(self):
-        """The newest checkpoint as a dict, on every process; None if there is none."""
-        found = None
-        if self.checkpoints is not None:
-            kept = self.checkpoints.newest(lambda text: self.say(f"warning: {text}"))
-            found = kept and kept._asdict()
-        return from_first(found)
+    def weights(self, progress):
+        """Shared weights, and the training state of the final under way."""
+        return progress.supernet.params, progress.final
 
     def restore(self, arrays):
         """Takes up the progress that a checkpoint holds."""
@@ -180,33 +96,6 @@ class Search:
             *_, fresh = self.make_final(pool[len(progress.alone)])
             self.progress = self.progress._replace(final=fill(fresh, final))
 
-    def save(self, score, *, wait):
-        """Writes a checkpoint; on the first process alone."""
-        if self.checkpoints is None:
-            return
-        progress = jax.tree.map(np.array, self.progress)
-        for leaf in jax.tree.leaves((progress.supernet.params, progress.final)):
-            if not np.isfinite(leaf).all():
-                raise TrainingError(f"the weights are not finite in {self.where()}")
-        facts = {
-            "where": self.where(),
-            "images": self.fingerprint,
-            "spent": self.spent(),
-            "metrics": self.metrics.position,
-            "seconds": self.metrics.seconds,
-        }
-        self.checkpoints.save(progress, facts, score=score)
-        if wait:
-            self.checkpoints.wait()
-
-    @functools.cached_property
-    def fingerprint(self) -> int:
-        """A number that other images would hardly have."""
-        number = 0
-        for part in (*self.train_part, *self.valid_part):
-            number = zlib.crc32(np.ascontiguousarray(part), number)
-        return number
-
     def where(self) -> str:
         """The present place in the search, in words."""
         state, rounds = self.progress.search, self.config.search.rounds
@@ -221,11 +110,6 @@ class Search:
             return "the end"
         step = f", step {int(self.progress.supernet.step)}" if state.phase == TRAIN else ""
         return f"round {state.round} of {rounds}, {PHASES[state.phase]}{step}"
-
-    def say(self, text):
-        """Prints a line; on the first process alone."""
-        if self.folder is not None:
-            print(text, flush=True)
 
     # The slots of Algorithm 1.
 
@@ -271,31 +155,10 @@ class Search:
             pool, facts = self.strategy.ask(*args)
             return from_first({"pool": pool})["pool"], facts
 
-    @contextlib.contextmanager
-    def timed(self, part):
-        """Adds the time of the block to that of a part."""
-        self.running = part, time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds, self.running = self.spent(), None
-
-    def spent(self):
-        """Seconds of each part so far."""
-        seconds = dict(self.seconds)
-        if self.running:
-            part, started = self.running
-            seconds[part] += time.monotonic() - started
-        return seconds
-
     def train(self, number, rows):
         """Trains the shared weights for one round; weights carry over, the schedule restarts."""
-        padded = np.zeros((self.capacity, rows.shape[1]), np.int32)
-        padded[: len(rows)] = rows
-        sizes = np.zeros(self.capacity, np.float32)
-        sizes[: len(rows)] = self.cost_of(rows).params
-        log_weights = sampler.RULES[self.config.supernet.sampler](sizes)
-        material = supernet_training.Material(*self.train_part, padded, log_weights)
+        params = self.cost_of(rows).params
+        material = wiring.make_material(self.config, self.train_part, rows, params, self.capacity)
         material = replicate(material, self.devices)
         key = jax.random.fold_in(self.train_key, number)
         done = int(self.progress.supernet.step)
@@ -306,7 +169,7 @@ class Search:
                 state = self.progress.supernet
                 state, report = self.train_steps(state, material, key, np.int32(steps))
                 loss, accuracy = float(report.loss), float(report.accuracy)
-                self.check_finite(report, number, rows)
+                self.check_finite(report, self.recipe, rows.__getitem__, f" of round {number}")
                 counts = self.progress.counts + np.asarray(report.counts)
                 self.progress = self.progress._replace(supernet=state, counts=counts)
                 rate = float(self.recipe.learning_rate(step))
@@ -358,29 +221,6 @@ class Search:
             f"round {state.round} of {self.config.search.rounds}: {len(scores)} architectures, "
             f"validation accuracy best {scores.max():.4f}, mean {scores.mean():.4f}"
         )
-
-    def dispatches(self, recipe, examples, step):
-        """Yields (first step, steps): as many as fit the time between reports and the epoch."""
-        per_epoch = data.steps_per_epoch(examples, recipe.batch_size)
-        steps, calls = 1, 0
-        while step < recipe.total_steps:
-            steps = min(steps, per_epoch - step % per_epoch)
-            started = time.monotonic()
-            yield step, steps
-            each = (time.monotonic() - started) / steps
-            step, calls = step + steps, calls + 1
-            if calls > 1:  # the first call compiles
-                # The processes must agree, or they would wait for each other in vain.
-                steps = from_first({"steps": max(1, int(DISPATCH_SECONDS / each))})["steps"]
-
-    def check_finite(self, report, number, rows):
-        """Raises TrainingError where a step's loss was not finite."""
-        if (step := int(report.failed_step)) >= 0:
-            rate = float(self.recipe.learning_rate(step))
-            raise TrainingError(
-                f"the training loss is not finite at step {step} of round {number}, learning rate "
-                f"{rate:.4g}, architecture {self.space.format(rows[int(report.failed_row)])}"
-            )
 
     # After the last round.
 
@@ -444,7 +284,7 @@ class Search:
             for step, steps in self.dispatches(recipe, len(self.train_part.labels), done):
                 state, loss, _ = train(state, *part, train_key, np.int32(steps))
                 if not np.isfinite(loss):
-                    raise TrainingError(
+                    raise jobs.TrainingError(
                         f"the training loss is not finite within the {steps} steps from {step} of "
                         f"{self.where()}, learning rate {float(recipe.learning_rate(step)):.4g}, "
                         f"architecture {self.space.format(architecture)}"

@@ -10,19 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnao_jax import data, evaluation, optimizer, schedule, supernet_training, training
+from bnao_jax import data, evaluation, optimizer, sampler, schedule, supernet_training, training
 from bnao_jax.data import Augmentation
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.parallel import AXIS
-from bnao_jax.spaces.nao.cost import cost
-from bnao_jax.spaces.nao.network import Network
-from bnao_jax.spaces.nao.space import Outline
-from bnao_jax.spaces.nao.supernet import Supernet, on_path
 from bnao_jax.strategies.nao import Settings, nao_strategy
 from bnao_jax.strategies.random import random_search
 from launch.command import UsageError
 from launch.fields import ARCHITECTURES, INT32, check_fields
+from launch.spaces import SPACES
 
+TRAININGS = ("supernet", "final")  # sections of a config that train
+# Schedules by complexity: the path's own exponent, or the mean over all paths.
+PATH_RATES = {"complexity": "own", "complexity_mean": "mean"}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -33,7 +33,10 @@ def _get(config, name):
 
 
 def check(config):
-    """Raises UsageError naming the first field that cannot be; needs neither data nor compiler."""
+    """Raises UsageError naming the first field of a search's config that cannot be.
+
+    Needs neither data nor compiler.
+    """
     check_fields(config)
     search = config.search
     if search.rounds > 1 and search.proposals < 1:
@@ -56,14 +59,39 @@ def check(config):
             f"config.nao.held_out={config.nao.held_out} of config.search.seeds={search.seeds} "
             "leaves none to fit the controller to"
         )
+    check_shared(config)
+
+
+def check_shared(config):
+    """Raises UsageError naming the first of the fields that all jobs have that cannot be."""
     if config.supernet.batch_norm == "sync" and config.supernet.path_per_device:
         raise UsageError(
             "config.supernet.batch_norm='sync' needs the same path on every device; "
             "path_per_device=True goes with 'local'"
         )
+    SPACES[config.space.name].check(config)
+    if config.supernet.sampler == "stratified" and SPACES[config.space.name].strata is None:
+        raise UsageError(
+            f"config.supernet.sampler='stratified': config.space.name={config.space.name!r} has no "
+            "strata"
+        )
+    if config.supernet.separate_momentum and SPACES[config.space.name].split is None:
+        raise UsageError(
+            f"config.supernet.separate_momentum=True: config.space.name={config.space.name!r} has "
+            "no decisions to part the paths by"
+        )
+    dynamic = config.supernet.separate_momentum or config.supernet.schedule in PATH_RATES
+    if dynamic and config.supernet.path_per_device:
+        raise UsageError(
+            "config.supernet.path_per_device=True: a rate or a momentum that depends on the path "
+            "needs the same path on every device"
+        )
+    if config.supernet.exponent_least > config.supernet.exponent_most:
+        raise UsageError("config.supernet.exponent_least exceeds exponent_most")
     make_devices(config)
     if config.data.name in data.FORMS:
-        check_form(config, *data.FORMS[config.data.name])
+        image_shape, classes = data.FORMS[config.data.name]
+        check_form(config, shrunk(config, image_shape), classes)
 
 
 def check_form(config, image_shape, classes):
@@ -89,11 +117,8 @@ def _memory(device):
 
 def _needs(config, outline, image_shape):
     """Least bytes on a device by the fields that ask for them; the programs take more."""
-    plan, nodes, rows = outline.plan(), outline.nodes, population_size(config)
-    units = sum(op.units for op in outline.candidates) * nodes * (nodes + 3)  # edge and input
-    weights = sum((units + nodes + 2) * cell.width**2 for cell in plan)
-    weights += outline.classes * plan[-1].width
-    height, width = (n if outline.stem == "cifar" else -(-n // 8) for n in image_shape[:2])
+    weights = SPACES[config.space.name].weights(outline)
+    height, width = (n if config.network.stem == "cifar" else -(-n // 8) for n in image_shape[:2])
     maps = 2 * height * width * outline.channels  # of an image, bfloat16
     devices, tokens = len(make_devices(config)), 4 * outline.space.decisions
     needs = {
@@ -103,9 +128,10 @@ def _needs(config, outline, image_shape):
         "config.supernet.batch_size": config.supernet.batch_size // devices * maps,
         "config.scoring.batch_size": min(config.scoring.batch_size, scored_examples(config)) * maps,
     }
-    if config.final.top:
+    if "final" in config and config.final.top:
         needs["config.final.batch_size"] = config.final.batch_size // devices * maps
-    if config.search.strategy == "nao":
+    if "search" in config and config.search.strategy == "nao":
+        rows = population_size(config)
         needs["config.nao.exchanges"] = 2 * tokens * rows * config.nao.exchanges
         needs["config.nao.batch_size"] = 32 * tokens * config.nao.batch_size  # embedded
     return needs
@@ -121,7 +147,9 @@ def check_data(config, images):
         )
     check_form(config, images.image_shape, images.classes)
     examples = train_examples(config, images)
-    for section in ("supernet", "final"):
+    for section in TRAININGS:
+        if section not in config:
+            continue
         if (size := config[section].batch_size) > examples:
             raise UsageError(
                 f"config.{section}.batch_size={size} exceeds the {examples} train images"
@@ -138,16 +166,7 @@ def check_data(config, images):
                 f"config.scoring.calibration_images gives {calibration} images, fewer than one "
                 f"batch of config.scoring.batch_size={config.scoring.batch_size}"
             )
-    smallest = min(images.image_shape[:2])
-    if config.network.stem == "imagenet":
-        smallest = -(-smallest // 8)
-    smallest = -(-smallest // 4)
-    needed = 8 if config.network.stem == "cifar" else 7
-    if config.final.top and config.final.auxiliary and smallest < needed:
-        raise UsageError(
-            f"config.final.auxiliary=True needs maps of {needed}x{needed} before the classifier; "
-            f"images of {images.image_shape} leave {smallest}x{smallest}"
-        )
+    SPACES[config.space.name].check_images(config, images.image_shape)
 
 
 def population_size(config) -> int:
@@ -163,19 +182,47 @@ def make_devices(config):
         raise UsageError(f"config.devices={wanted}, but there are {local}")
     of_process = [jax.local_devices(process_index=n)[:wanted] for n in range(jax.process_count())]
     devices = [device for own in of_process for device in own]
-    for name in ("supernet.batch_size", "final.batch_size"):
-        if _get(config, name) % len(devices):
+    for section in TRAININGS:
+        if section in config and config[section].batch_size % len(devices):
             raise UsageError(
-                f"config.{name}={_get(config, name)} is not divisible by {len(devices)} devices"
+                f"config.{section}.batch_size={config[section].batch_size} is not divisible by "
+                f"{len(devices)} devices"
             )
     return devices
 
 
-def make_outline(config, classes) -> Outline:
-    """The network around the searched cells."""
-    network, space = config.network, config.space
-    settings = network.channels, network.cells, classes, network.stem, space.operations, space.nodes
-    return named("config.network or config.space", Outline, *settings)
+def load_data(config):
+    """The `ImageData` of a config."""
+    images = data.load(
+        config.data.name, data_dir=config.data.data_dir or None, path=config.data.path or None
+    )
+    shrunk(config, images.image_shape)
+    return data.shrink(images, config.data.shrink)
+
+
+def form(config):
+    """(H, W, C) and the number of classes of the images that `load_data` would give."""
+    shape, classes = data.form(config.data.name, path=config.data.path or None)
+    shape = shrunk(config, shape)
+    check_form(config, shape, classes)
+    return shape, classes
+
+
+def shrunk(config, image_shape):
+    """(H, W, C) of images as the config wants them; UsageError where that cannot be."""
+    height, width, channels = image_shape
+    factor = config.data.shrink
+    if height % factor or width % factor:
+        raise UsageError(
+            f"config.data.shrink={factor} does not divide the sides of images {image_shape}"
+        )
+    return height // factor, width // factor, channels
+
+
+def make_outline(config, classes):
+    """The network around the searched part."""
+    outline = SPACES[config.space.name].outline
+    return named("config.network or config.space", outline, config, classes)
 
 
 def named(what, function, *args):
@@ -186,9 +233,9 @@ def named(what, function, *args):
         raise UsageError(f"{what}: {error}") from None
 
 
-def make_cost(outline, image_shape):
+def make_cost(config, outline, image_shape):
     """`pool -> Cost` of stand-alone networks at the search's width and depth."""
-    return lambda pool: cost(outline, pool, image_shape)
+    return lambda pool: SPACES[config.space.name].cost(outline, pool, image_shape)
 
 
 def make_limit(config, cost_of):
@@ -229,10 +276,10 @@ def make_supernet(config, outline, images, devices, only=None):
 
     With `only`, an architecture as a tuple, both programs are of it alone, whatever they are given.
     """
-    settings = config.supernet
+    settings, space = config.supernet, SPACES[config.space.name]
     axis_name = AXIS if settings.batch_norm == "sync" else None
-    net = Supernet(outline, DTYPES[config.network.dtype], axis_name)
-    alone = Supernet(outline, DTYPES[config.network.dtype])
+    net = space.supernet(outline, DTYPES[config.network.dtype], axis_name)
+    alone = space.supernet(outline, DTYPES[config.network.dtype])
     any_images = np.zeros((1, *images.image_shape), np.float32)
     any_architecture = np.zeros(outline.space.decisions, np.int32)
     params = initialize(alone, jax.random.key(config.seed), any_images, any_architecture)
@@ -261,24 +308,33 @@ def make_supernet(config, outline, images, devices, only=None):
         "exponential": lambda: schedule.exponential(
             high=settings.learning_rate, decay=settings.rate_decay, steps_per_epoch=per_epoch
         ),
+        # The optimizer multiplies it by the path's factor.
+        **dict.fromkeys(PATH_RATES, lambda: lambda step: jnp.float32(settings.learning_rate)),
     }
+    total_steps, path_rate = settings.epochs * per_epoch, PATH_RATES.get(settings.schedule)
+    split = space.split(config.seed) if settings.separate_momentum else None
     augmentation = make_augmentation(config, images)
     recipe = supernet_training.Recipe(
         batch_size=settings.batch_size,
-        total_steps=settings.epochs * per_epoch,
+        total_steps=total_steps,
         learning_rate=rates[settings.schedule](),
         optimizer=optimizer.sgd(
             momentum_decay=settings.momentum,
             weight_decay=settings.weight_decay,
             clip=settings.clip,
+            nesterov=settings.nesterov,
+            groups=None if split is None else outline.space.options[split],
+            complexity_steps=total_steps if path_rate else None,
         ),
         augmentation=augmentation,
         label_smoothing=settings.label_smoothing,
         drop_path_keep=None if settings.drop_path_keep == 1 else settings.drop_path_keep,
         path_per_device=settings.path_per_device,
         frozen_off_path=settings.freeze_off_path,
+        path_rate=path_rate,
+        group=None if split is None else (lambda architecture: architecture[split]),
     )
-    masks = lambda params, architecture: on_path(outline, params, architecture)
+    masks = lambda params, architecture: space.on_path(outline, params, architecture)
     train = supernet_training.make_train(apply, masks, recipe, devices)
     scoring = evaluation.Scoring(
         batch_size=min(config.scoring.batch_size, scored_examples(config)),
@@ -288,6 +344,29 @@ def make_supernet(config, outline, images, devices, only=None):
         per_dispatch=config.scoring.per_dispatch,
     )
     return params, train, recipe, evaluation.make_evaluate(apply_scoring, scoring, devices)
+
+
+def make_material(config, train_part, pool, params, capacity):
+    """What a round trains on: the pool [P, D] with `params` int[P], padded to a capacity."""
+    settings, padding = config.supernet, capacity - len(pool)
+    padded = lambda rows, value: np.pad(
+        rows, ((0, padding),) + ((0, 0),) * (rows.ndim - 1), constant_values=value
+    )
+    sizes = padded(np.asarray(params, np.float32), 0)
+    if settings.sampler == "stratified":
+        strata = SPACES[config.space.name].strata(pool)
+        log_weights = sampler.stratified(padded(strata, -1))
+    else:
+        exponent = settings.size_exponent if settings.sampler == "proportional" else 0.0
+        log_weights = sampler.proportional(sizes, exponent)
+    exponents = None
+    if settings.schedule in PATH_RATES:
+        exponents = optimizer.complexity_exponents(
+            params, least=settings.exponent_least, most=settings.exponent_most
+        )
+        exponents = padded(exponents, 0)
+    pool = padded(np.asarray(pool, np.int32), 0)
+    return supernet_training.Material(*train_part, pool, log_weights, exponents)
 
 
 def train_examples(config, images) -> int:
@@ -303,13 +382,12 @@ def scored_examples(config) -> int:
 
 def make_final(config, outline, images, architecture, devices):
     """Network, recipe, compiled training function and evaluation of one architecture alone."""
-    settings = config.final
-    network = Network(
+    settings, space = config.final, SPACES[config.space.name]
+    network = space.network(
         outline,
         tuple(int(choice) for choice in architecture),
-        dropout=settings.dropout,
-        auxiliary=settings.auxiliary,
         dtype=DTYPES[config.network.dtype],
+        **{name: settings[name] for name in space.heads},
     )
     per_epoch = data.steps_per_epoch(train_examples(config, images), settings.batch_size)
     augmentation = make_augmentation(config, images)

@@ -62,3 +62,43 @@ def test_cosine_by_hand():
 def test_exponential_by_hand():
     rate = schedule.exponential(high=0.1, decay=0.97, steps_per_epoch=5)
     np.testing.assert_allclose([rate(4), rate(14)], [0.1, 0.1 * 0.97**2], rtol=1e-6)
+
+
+def test_published_exponents_of_nas_bench_201():
+    """Jeon et al., 2025: omega = -1.2327, tau = 17.799 between these numbers of parameters."""
+    complexities = np.array([72_752, 300_000, 1_524_272])
+    found = optimizer.complexity_exponents(complexities)
+    np.testing.assert_allclose(found, -1.2327 * np.log(complexities) + 17.799, atol=1e-3)
+    np.testing.assert_allclose(found[[0, 2]], [4, 0.25], rtol=1e-6)
+    assert optimizer.complexity_exponents([5, 5]).tolist() == [0.25, 0.25]
+
+
+def test_complexity_aware_by_hand():
+    rule = optimizer.complexity_aware(4)
+    state, seen = rule.init(PARAMS), []
+    for exponents, shares in (
+        (2.0, None),
+        (2.0, None),
+        (np.array([1.0, 2.0]), np.array([0.75, 0.25])),
+    ):
+        updates, state = rule.update({"b": jnp.ones(1)}, state, exponents=exponents, shares=shares)
+        seen.append(float(updates["b"][0]))
+    np.testing.assert_allclose(seen, [1, 0.75**2, 0.75 * 0.5 + 0.25 * 0.25])
+
+
+def test_one_group_is_plain_momentum():
+    apart = optax.chain(optimizer.separated_momentum(0.9, 1), optimizer.descend())
+    plain = optax.chain(optimizer.momentum(0.9), optimizer.descend())
+    ours, _ = descend(apart, 4, learning_rate=0.1, group=0)
+    theirs, _ = descend(plain, 4, learning_rate=0.1)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_groups_keep_their_momentum_apart():
+    rule = optimizer.separated_momentum(0.5, 3)
+    state, moved = rule.init(PARAMS), []
+    for group in (0, 2, 0):
+        updates, state = rule.update({"a": jnp.ones((2, 2)), "b": jnp.ones(1)}, state, group=group)
+        moved.append(float(updates["b"][0]))
+    assert moved == [1.0, 1.0, 1.5]
+    assert state.trace["b"].ravel().tolist() == [1.5, 0.0, 1.0]

@@ -10,9 +10,20 @@ DRAWS = 20_000
 CHI_SQUARE_999 = 16.27  # 0.999 quantile with 3 degrees of freedom
 
 
-@pytest.mark.parametrize("rule, shares", [("proportional", SIZES), ("uniform", SIZES > 0)])
-def test_frequencies_follow_the_rule(rule, shares, key):
-    weights = sampler.RULES[rule](SIZES)
+STRATA = np.array([0, 2, 2, 2, -1, -1])
+
+
+@pytest.mark.parametrize(
+    "weights, shares",
+    [
+        (sampler.proportional(SIZES), SIZES),
+        (sampler.proportional(SIZES, 2.0), SIZES**2),
+        (sampler.uniform(SIZES), SIZES > 0),
+        (sampler.stratified(STRATA), np.array([3, 1, 1, 1, 0, 0])),
+    ],
+    ids=["proportional", "square", "uniform", "stratified"],
+)
+def test_frequencies_follow_the_rule(weights, shares, key):
     counts = np.bincount(np.asarray(sampler.draw(key, weights, (DRAWS,))), minlength=6)
     expected = DRAWS * shares / shares.sum()
     np.testing.assert_allclose(sampler.expected_counts(weights, DRAWS), expected, rtol=1e-5)

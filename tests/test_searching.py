@@ -13,7 +13,7 @@ from tiny import tiny
 from bnao_jax import data, supernet_training
 from bnao_jax.checkpoint import CheckpointError, Checkpoints
 from bnao_jax.evaluation import Scores
-from launch import searching, wiring, workdir
+from launch import jobs, searching, wiring, workdir
 from launch.command import UsageError
 
 CHUNK = 5  # architectures scored at once
@@ -66,7 +66,7 @@ def make(monkeypatch):
         return {"w": np.float32(1.0)}, toy_train(), recipe, toy_evaluate
 
     monkeypatch.setattr(wiring, "make_supernet", make_supernet)
-    monkeypatch.setattr(searching, "DISPATCH_SECONDS", 0.0)  # one step a dispatch
+    monkeypatch.setattr(jobs, "DISPATCH_SECONDS", 0.0)  # one step a dispatch
 
     def run(folder, watch=lambda job: None):
         class Watched(searching.Search):
@@ -145,7 +145,7 @@ def test_a_loss_that_is_not_finite_ends_the_search_and_the_last_checkpoint_stays
         job.train_steps = toy_train(failing=5)
 
     message = "not finite at step 5 of round 1, learning rate 0.1, architecture [0-9 ]+$"
-    with pytest.raises(searching.TrainingError, match=message):
+    with pytest.raises(jobs.TrainingError, match=message):
         make(folder, fail)
     kept = Checkpoints(folder / "checkpoints").newest()
     assert kept.facts["where"] == "round 1 of 2, train, step 4"
@@ -157,7 +157,7 @@ def test_weights_that_are_not_finite_are_not_kept(make, tmp_path):
     def fail(job):
         job.train_steps = toy_train(rate=np.float32("inf"))
 
-    with pytest.raises(searching.TrainingError, match="weights are not finite in round 1 of 2"):
+    with pytest.raises(jobs.TrainingError, match="weights are not finite in round 1 of 2"):
         make(tmp_path / "work", fail)
     assert Checkpoints(tmp_path / "work/checkpoints").newest() is None
 
@@ -251,7 +251,7 @@ def test_killed_before_the_first_checkpoint_it_begins_again(make, expected, tmp_
         raise Broken
 
     with monkeypatch.context() as patch:
-        patch.setattr(searching, "Checkpoints", fail)
+        patch.setattr(jobs, "Checkpoints", fail)
         with pytest.raises(Broken):
             make(folder)
     make(folder)

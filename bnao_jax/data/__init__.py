@@ -8,7 +8,7 @@ from bnao_jax.data.batches import (
     steps_per_epoch,
     training_batch,
 )
-from bnao_jax.data.images import DataError, ImageData, Images, split
+from bnao_jax.data.images import DataError, ImageData, Images, shrink, split
 from bnao_jax.data.loading import FORMS, LOADERS, form, load
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "form",
     "load",
     "normalise",
+    "shrink",
     "split",
     "steps_per_epoch",
     "training_batch",

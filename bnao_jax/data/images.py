@@ -78,6 +78,27 @@ class ImageData:
         return (mean / 255).astype(np.float32), (std / 255).astype(np.float32)
 
 
+def shrink(data: ImageData, factor: int) -> ImageData:
+    """The data set with sides divided by `factor`, each pixel the rounded mean of a square.
+
+    Raises ValueError where the factor does not divide the sides.
+    """
+    height, width, channels = data.image_shape
+    if factor < 1 or height % factor or width % factor:
+        raise ValueError(f"a factor of {factor} does not divide images of {data.image_shape}")
+    if factor == 1:
+        return data
+
+    def mean(images):
+        size = len(images), height // factor, factor, width // factor, factor, channels
+        total = images.reshape(size).sum((2, 4), dtype=np.uint32)
+        return ((total + factor**2 // 2) // factor**2).astype(np.uint8)
+
+    return dataclasses.replace(
+        data, train_images=mean(data.train_images), test_images=mean(data.test_images)
+    )
+
+
 def split(
     data: ImageData, valid_examples: int, *, seed: int, limit: int | None = None
 ) -> tuple[Images, Images]:

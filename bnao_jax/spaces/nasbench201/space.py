@@ -146,6 +146,15 @@ def connected(pool) -> np.ndarray:
     return convolutions_on_path(pool) >= 0
 
 
+def strata(pool) -> np.ndarray:
+    """The stratum of each architecture: 0, 1, 2 for at most one, two, three convolutions on a path.
+
+    int64[P]; see `convolutions_on_path`. What is drawn by strata trains the deep, of which there
+    are few, as often as the shallow.
+    """
+    return np.maximum(convolutions_on_path(pool), 1) - 1
+
+
 @dataclasses.dataclass(frozen=True)
 class Outline:
     """What surrounds the searched cells: stem, N cells, halving, N cells, halving, N cells.

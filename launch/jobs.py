@@ -1,0 +1,222 @@
+"""A long job: kept on the way, continued, stopped where it is asked to."""
+
+import contextlib
+import functools
+import time
+import zlib
+
+import jax
+import numpy as np
+
+from bnao_jax import data
+from bnao_jax.checkpoint import CheckpointError, Checkpoints
+from bnao_jax.metrics import MetricsWriter
+from bnao_jax.parallel import from_first
+from launch import wiring, workdir
+from launch.command import UsageError, enable_compilation_cache
+from launch.keeper import Keeper, Stopped
+from launch.processes import on_first
+from launch.progress import Display
+
+DISPATCH_SECONDS = 2.0  # of work between two reports of progress
+
+
+class TrainingError(ValueError):
+    """Training went astray."""
+
+
+def run(make_job, config, folder, *, check, check_data, finished, restart=False) -> int:
+    """Runs or continues a job in a folder; returns the exit status.
+
+    Args:
+      make_job: `(config, folder or None, images) -> Job`; folder on the first process alone.
+      config: the config.
+      folder: path of the folder.
+      check: raises UsageError where the config cannot be; before any work.
+      check_data: the same for (config, images).
+      finished: whether the job came to its end in a folder; says so if it did.
+      restart: whether an earlier job there is set aside.
+    """
+    check(config)
+    with contextlib.ExitStack() as held:
+        claim = workdir.claimed(folder, config.to_dict(), restart=restart)
+        folder = held.enter_context(on_first(claim))
+        if from_first({"result": folder and finished(folder)})["result"]:
+            return 0
+        images = wiring.load_data(config)
+        check_data(config, images)
+        enable_compilation_cache(config.compilation_cache)
+        job = make_job(config, folder, images)
+        try:
+            with job.keeper.listening():
+                job.open(held)
+                job.keeper.between()  # the first program takes long to compile
+                job.work()
+        except Stopped as stopped:
+            again = " without --restart" if restart else ""
+            job.say(
+                f"stopped by {stopped} in {job.where()}; the same command{again} goes on from "
+                f"there (--workdir={folder})"
+            )
+            return stopped.status
+        except OSError as error:
+            raise UsageError(f"--workdir={folder} cannot be written any more: {error}") from error
+    return 0
+
+
+class Job:
+    """What all jobs share. The others say what they do (`work`) and how far they are (`where`).
+
+    `progress` is a tree of arrays: all that a checkpoint holds. `restore` takes it up.
+
+    Attributes:
+      PARTS: what the time is counted of.
+    """
+
+    PARTS = ()
+
+    def __init__(self, config, folder, images):
+        self.config, self.folder, self.images = config, folder, images
+        self.devices = wiring.make_devices(config)
+        limit = config.data.train_examples or None
+        self.train_part, self.valid_part = data.split(
+            images, config.data.valid_examples, seed=config.seed, limit=limit
+        )
+        self.outline = wiring.make_outline(config, images.classes)
+        self.space = self.outline.space
+        self.cost_of = wiring.make_cost(config, self.outline, images.image_shape)
+        self.progress = None
+        self.seconds = dict.fromkeys(self.PARTS, 0.0)
+        self.running = None  # the part that takes time now, and since when
+        self.display = Display(quiet=folder is None)
+        self.keeper = Keeper(
+            self.save,
+            every_steps=config.checkpoint_every_steps,
+            every_seconds=config.checkpoint_every_seconds,
+        )
+
+    def work(self):
+        """Does the job."""
+        raise NotImplementedError
+
+    def where(self) -> str:
+        """The present place in the job, in words."""
+        raise NotImplementedError
+
+    def restore(self, arrays):
+        """Takes up the progress that a checkpoint holds."""
+        raise NotImplementedError
+
+    def weights(self, progress):
+        """The part of the progress that has to be finite."""
+        raise NotImplementedError
+
+    # Keeping and continuing.
+
+    def open(self, held):
+        """Opens the files, and goes on from the newest checkpoint, if there is one."""
+        self.checkpoints, position, seconds = None, 0, 0.0
+        if self.folder is not None:
+            # First of all: without it nobody could tell what the rest belongs to.
+            config = self.config.to_json_best_effort(indent=2)
+            workdir.write(self.folder / workdir.CONFIG, config + "\n")
+            path = self.folder / workdir.CHECKPOINTS
+            self.checkpoints = held.enter_context(Checkpoints(path))
+        if kept := self.newest():
+            try:
+                facts = kept["facts"]
+                spent, position, seconds = facts["spent"], facts["metrics"], facts["seconds"]
+                same_images = facts["images"] == self.fingerprint
+                self.seconds = {part: float(spent[part]) for part in self.seconds}
+            except (LookupError, TypeError, ValueError):
+                raise CheckpointError("the checkpoint is of another program") from None
+            if not same_images:
+                raise UsageError("the job in --workdir is on other images than these")
+            self.restore(kept["arrays"])
+            self.say(f"continuing from checkpoint {kept['number']}: {self.where()}")
+        path = self.folder and self.folder / workdir.METRICS
+        self.metrics = MetricsWriter(path, position=position, seconds=seconds)
+        held.callback(self.metrics.close)
+
+    def newest(self):
+        """The newest checkpoint as a dict, on every process; None if there is none."""
+        found = None
+        if self.checkpoints is not None:
+            kept = self.checkpoints.newest(lambda text: self.say(f"warning: {text}"))
+            found = kept and kept._asdict()
+        return from_first(found)
+
+    def save(self, score, *, wait):
+        """Writes a checkpoint; on the first process alone."""
+        if self.checkpoints is None:
+            return
+        progress = jax.tree.map(np.array, self.progress)
+        for leaf in jax.tree.leaves(self.weights(progress)):
+            if not np.isfinite(leaf).all():
+                raise TrainingError(f"the weights are not finite in {self.where()}")
+        facts = {
+            "where": self.where(),
+            "images": self.fingerprint,
+            "spent": self.spent(),
+            "metrics": self.metrics.position,
+            "seconds": self.metrics.seconds,
+        }
+        self.checkpoints.save(progress, facts, score=score)
+        if wait:
+            self.checkpoints.wait()
+
+    @functools.cached_property
+    def fingerprint(self) -> int:
+        """A number that other images would hardly have."""
+        number = 0
+        for part in (*self.train_part, *self.valid_part):
+            number = zlib.crc32(np.ascontiguousarray(part), number)
+        return number
+
+    def say(self, text):
+        """Prints a line; on the first process alone."""
+        if self.folder is not None:
+            print(text, flush=True)
+
+    @contextlib.contextmanager
+    def timed(self, part):
+        """Adds the time of the block to that of a part."""
+        self.running = part, time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds, self.running = self.spent(), None
+
+    def spent(self):
+        """Seconds of each part so far."""
+        seconds = dict(self.seconds)
+        if self.running:
+            part, started = self.running
+            seconds[part] += time.monotonic() - started
+        return seconds
+
+    def dispatches(self, recipe, examples, step):
+        """Yields (first step, steps): as many as fit the time between reports and the epoch."""
+        per_epoch = data.steps_per_epoch(examples, recipe.batch_size)
+        steps, calls = 1, 0
+        while step < recipe.total_steps:
+            steps = min(steps, per_epoch - step % per_epoch)
+            started = time.monotonic()
+            yield step, steps
+            each = (time.monotonic() - started) / steps
+            step, calls = step + steps, calls + 1
+            if calls > 1:  # the first call compiles
+                # The processes must agree, or they would wait for each other in vain.
+                steps = from_first({"steps": max(1, int(DISPATCH_SECONDS / each))})["steps"]
+
+    def check_finite(self, report, recipe, architecture, place):
+        """Raises TrainingError where a step's loss was not finite.
+
+        `architecture(row)` is the one in a row of the pool; `place` is added to the step.
+        """
+        if (step := int(report.failed_step)) >= 0:
+            rate = float(recipe.learning_rate(step))
+            raise TrainingError(
+                f"the training loss is not finite at step {step}{place}, learning rate {rate:.4g}, "
+                f"architecture {self.space.format(architecture(int(report.failed_row)))}"
+            )

@@ -1,0 +1,139 @@
+"""What each search space brings to a job, under the same names."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from bnao_jax.spaces.nao import cost as nao_cost
+from bnao_jax.spaces.nao import network as nao_network
+from bnao_jax.spaces.nao import space as nao_space
+from bnao_jax.spaces.nao import supernet as nao_supernet
+from bnao_jax.spaces.nasbench201 import cost as nasbench201_cost
+from bnao_jax.spaces.nasbench201 import network as nasbench201_network
+from bnao_jax.spaces.nasbench201 import space as nasbench201_space
+from bnao_jax.spaces.nasbench201 import supernet as nasbench201_supernet
+from launch.command import UsageError
+
+
+class Space(NamedTuple):
+    """A search space.
+
+    Attributes:
+      outline: `(config, classes)` to the network around the searched part.
+      supernet: `(outline, dtype, axis_name)` to the weight-sharing module.
+      on_path: `(outline, params, architecture)` to masks of the weights used.
+      network: `(outline, architecture, dtype, **settings)` to the module of one architecture alone.
+      heads: names of the settings that `network` knows.
+      cost: `(outline, pool, image_shape)` to a `Cost`.
+      strata: from a pool to the stratum int[P] of each, from 0; or None.
+      split: from a seed to the decision that parts paths into groups with a momentum each; or None.
+      weights: `(outline)` to the least number of weights of the supernet.
+      check: raises UsageError where a config asks for what the space has not.
+      check_images: the same for (config, image_shape).
+    """
+
+    outline: Callable
+    supernet: Callable
+    on_path: Callable
+    network: Callable
+    heads: tuple[str, ...]
+    cost: Callable
+    strata: Callable | None
+    split: Callable | None
+    weights: Callable
+    check: Callable
+    check_images: Callable
+
+
+def _nao_outline(config, classes):
+    network, space = config.network, config.space
+    settings = network.channels, network.cells, classes, network.stem, space.operations, space.nodes
+    return nao_space.Outline(*settings)
+
+
+def _nao_weights(outline):
+    nodes, plan = outline.nodes, outline.plan()
+    units = sum(op.units for op in outline.candidates) * nodes * (nodes + 3)  # edge and input
+    weights = sum((units + nodes + 2) * cell.width**2 for cell in plan)
+    return weights + outline.classes * plan[-1].width
+
+
+def _check_nao_images(config, image_shape):
+    smallest = min(image_shape[:2])
+    if config.network.stem == "imagenet":
+        smallest = -(-smallest // 8)
+    smallest = -(-smallest // 4)
+    needed = 8 if config.network.stem == "cifar" else 7
+    trained_alone = "final" in config and config.final.top and config.final.auxiliary
+    if trained_alone and smallest < needed:
+        raise UsageError(
+            f"config.final.auxiliary=True needs maps of {needed}x{needed} before the classifier; "
+            f"images of {image_shape} leave {smallest}x{smallest}"
+        )
+
+
+def _nasbench201_outline(config, classes):
+    return nasbench201_space.Outline(config.network.channels, config.network.cells, classes)
+
+
+def _nasbench201_split(seed):
+    return int(np.random.RandomState(seed).randint(len(nasbench201_space.EDGES)))
+
+
+def _nasbench201_weights(outline):
+    edges, kernels = len(nasbench201_space.EDGES), 1 + 9
+    cells = sum(outline.cells * edges * kernels * width**2 for width in outline.widths)
+    return cells + outline.classes * outline.widths[-1]
+
+
+def _check_nasbench201(config):
+    wanted = {"network.stem": "cifar", "supernet.drop_path_keep": 1}
+    if "final" in config and config.final.top:
+        wanted |= {"final.drop_path_keep": 1, "final.auxiliary": False}
+    for name, value in wanted.items():
+        section, field = name.split(".")
+        if config[section][field] != value:
+            raise UsageError(
+                f"config.{name}={config[section][field]!r} must be {value!r} with "
+                "config.space.name='nasbench201'"
+            )
+
+
+def _check_nasbench201_images(config, image_shape):
+    del config
+    if image_shape[0] % 4 or image_shape[1] % 4:
+        raise UsageError(
+            f"config.space.name='nasbench201' halves images twice; {image_shape[:2]} is not "
+            "divisible by 4"
+        )
+
+
+SPACES = {
+    "nao": Space(
+        outline=_nao_outline,
+        supernet=nao_supernet.Supernet,
+        on_path=nao_supernet.on_path,
+        network=nao_network.Network,
+        heads=("dropout", "auxiliary"),
+        cost=nao_cost.cost,
+        strata=None,
+        split=None,
+        weights=_nao_weights,
+        check=lambda config: None,
+        check_images=_check_nao_images,
+    ),
+    "nasbench201": Space(
+        outline=_nasbench201_outline,
+        supernet=nasbench201_supernet.Supernet,
+        on_path=nasbench201_supernet.on_path,
+        network=nasbench201_network.Network,
+        heads=("dropout",),
+        cost=nasbench201_cost.cost,
+        strata=nasbench201_space.strata,
+        split=_nasbench201_split,
+        weights=_nasbench201_weights,
+        check=_check_nasbench201,
+        check_images=_check_nasbench201_images,
+    ),
+}
