@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import stats
 
+TOPS = (0.01, 0.05, 0.1)  # shares of the lists
+
 
 def pairwise_accuracy(predicted, actual) -> float:
     """Share of pairs that both lists put in the same order, 0..1; NaN with fewer than two.
@@ -10,12 +12,22 @@ def pairwise_accuracy(predicted, actual) -> float:
     A pair tied in one list and not in the other counts as wrong, tied in both as right (Luo et
     al., "Neural Architecture Optimization", 2018, https://arxiv.org/abs/1808.07233).
     """
+    right, pairs = _right_pairs(*_vectors(predicted, actual))
+    return right / pairs if pairs else float("nan")
+
+
+def pairwise_accuracy_within(predicted, actual, groups) -> float:
+    """`pairwise_accuracy` among the pairs whose members are of one group, for example of one size.
+
+    `groups` are integers [P]. NaN where no group has two members.
+    """
     predicted, actual = _vectors(predicted, actual)
-    if len(predicted) < 2:
-        return float("nan")
-    first, second = np.triu_indices(len(predicted), 1)
-    order = lambda values: np.sign(values[first] - values[second])
-    return float(np.mean(order(predicted) == order(actual)))
+    _, groups = np.unique(np.asarray(groups), return_inverse=True)
+    order = np.argsort(groups, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    counts = [_right_pairs(predicted[part], actual[part]) for part in parts]
+    right, pairs = np.sum(counts, 0)
+    return float(right / pairs) if pairs else float("nan")
 
 
 def kendall_tau(predicted, actual) -> float:
@@ -28,6 +40,88 @@ def kendall_tau(predicted, actual) -> float:
     if len(predicted) < 2:
         return float("nan")
     return float(stats.kendalltau(predicted, actual).statistic)
+
+
+def spearman(predicted, actual) -> float:
+    """Spearman's rank correlation, -1..1; NaN with fewer than two or a constant list."""
+    predicted, actual = _vectors(predicted, actual)
+    if len(predicted) < 2 or np.ptp(predicted) == 0 or np.ptp(actual) == 0:
+        return float("nan")
+    return float(stats.spearmanr(predicted, actual).statistic)
+
+
+def precision_at_top(predicted, actual, share) -> float:
+    """Which part of the `share` (0..1) best by prediction are among the share best in truth: 0..1.
+
+    The shares are rounded to whole numbers, at least one; of equals the first count as better.
+    """
+    predicted, actual = _vectors(predicted, actual)
+    size = max(1, round(share * len(actual)))
+    best = [set(np.argsort(-v, kind="stable")[:size].tolist()) for v in (predicted, actual)]
+    return len(best[0] & best[1]) / size
+
+
+def figures(predicted, actual, groups=None) -> dict[str, float]:
+    """All measures of how `predicted` [P] ranks `actual` [P]; higher is better in both.
+
+    `groups` int[P]: also the pairwise accuracy within them, for example among equal sizes, which
+    size itself cannot rank.
+    """
+    predicted, actual = _vectors(predicted, actual)
+    better = np.argsort(-actual, kind="stable")[: len(actual) // 2]
+    found = {
+        "kendall_tau": kendall_tau(predicted, actual),
+        "spearman": spearman(predicted, actual),
+        "pairwise_accuracy": pairwise_accuracy(predicted, actual),
+        "kendall_tau_better_half": kendall_tau(predicted[better], actual[better]),
+        "accuracy_of_best": float(actual[np.argmax(predicted)]) if len(actual) else float("nan"),
+    }
+    for share in TOPS:
+        name = f"precision_at_top_{round(100 * share)}_percent"
+        found[name] = precision_at_top(predicted, actual, share) if len(actual) else float("nan")
+    if groups is not None:
+        within = pairwise_accuracy_within(predicted, actual, groups)
+        found["pairwise_accuracy_within_groups"] = within
+    return found
+
+
+def mean_and_error(values) -> tuple[float, float]:
+    """Mean and its standard error over independent runs; the error of one run is NaN."""
+    values = np.asarray(values, np.float64)
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return float(np.mean(values)), float(error)
+
+
+def standardised(values):
+    """Values minus their mean, over their standard deviation; zeros where they are constant."""
+    values = np.asarray(values, np.float64)
+    spread = np.std(values)
+    return (values - np.mean(values)) / spread if spread > 0 else np.zeros_like(values)
+
+
+def rank_sum(*lists):
+    """The sum of each entry's ranks in the lists, ties sharing the mean rank: float64[P]."""
+    return np.sum([stats.rankdata(values) for values in lists], 0)
+
+
+def _right_pairs(predicted, actual):
+    """Pairs in the same order in both lists, and all pairs; without writing the pairs down."""
+    count = len(predicted)
+    pairs = count * (count - 1) // 2
+    if count < 2:
+        return 0, 0
+    tied = [_tied_pairs(values) for values in (predicted, actual)]
+    both = _tied_pairs(np.stack([predicted, actual], 1))
+    # tau b = (right - wrong) / sqrt(untied * untied) over the pairs that are tied in neither.
+    scale = np.sqrt(float(pairs - tied[0])) * np.sqrt(float(pairs - tied[1]))
+    tau = stats.kendalltau(predicted, actual).statistic if scale > 0 else 0.0
+    strict = pairs - tied[0] - tied[1] + both
+    return (strict + round(tau * scale)) // 2 + both, pairs
+
+
+def _tied_pairs(values):
+    _, counts = np.unique(values, axis=0, return_counts=True)
+    return int(np.sum(counts * (counts - 1) // 2))
 
 
 def _vectors(predicted, actual):

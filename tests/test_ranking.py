@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from bnao_jax.ranking import kendall_tau, pairwise_accuracy
+from bnao_jax import ranking
+from bnao_jax.ranking import kendall_tau, pairwise_accuracy, pairwise_accuracy_within
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,40 @@ def test_too_few_and_mismatched(agreement):
     assert np.isnan(agreement([1.0], [2.0]))
     with pytest.raises(ValueError, match="one length"):
         agreement([1, 2], [1, 2, 3])
+
+
+@pytest.mark.parametrize("levels", [2, 7, 1000])
+def test_pairs_are_those_of_a_list_of_pairs(levels):
+    a, b = np.random.default_rng(1).integers(0, levels, (2, 60))
+    groups = np.random.default_rng(2).integers(0, 5, 60) * 10
+    first, second = np.triu_indices(60, 1)
+    right = np.sign(a[first] - a[second]) == np.sign(b[first] - b[second])
+    assert pairwise_accuracy(a, b) == right.mean()
+    inside = groups[first] == groups[second]
+    assert pairwise_accuracy_within(a, b, groups) == right[inside].mean()
+    assert np.isnan(pairwise_accuracy_within(a, b, np.arange(60)))
+
+
+def test_figures_by_hand():
+    actual = np.arange(100) / 100
+    predicted = actual.copy()
+    predicted[[99, 94]] = predicted[[94, 99]]  # the best is one of the best twentieth no more
+    found = ranking.figures(predicted, actual, np.arange(100) // 50)
+    assert found["precision_at_top_1_percent"] == 0
+    assert found["precision_at_top_5_percent"] == 0.8
+    assert found["precision_at_top_10_percent"] == 1
+    assert found["accuracy_of_best"] == 0.94
+    wrong = 2 * 4 + 1  # pairs that the exchange turns round
+    assert found["pairwise_accuracy"] == pytest.approx(1 - wrong / 4950)
+    assert found["kendall_tau"] == pytest.approx(1 - 2 * wrong / 4950)
+    assert found["kendall_tau_better_half"] == pytest.approx(1 - 2 * wrong / 1225)
+    assert found["pairwise_accuracy_within_groups"] == pytest.approx(1 - wrong / (2 * 1225))
+    assert found["spearman"] == pytest.approx(1 - 6 * 2 * 25 / (100 * (100**2 - 1)))
+
+
+def test_means_and_combinations():
+    assert ranking.mean_and_error([1.0, 2.0, 3.0]) == (2.0, pytest.approx(1 / 3**0.5))
+    assert np.isnan(ranking.mean_and_error([1.0])[1])
+    np.testing.assert_allclose(ranking.standardised([1, 3]), [-1, 1])
+    assert ranking.standardised([2, 2]).tolist() == [0, 0]
+    assert ranking.rank_sum([5, 7, 7], [30, 20, 10]).tolist() == [1 + 3, 2.5 + 2, 2.5 + 1]

@@ -1,0 +1,109 @@
+"""Tables of architectures whose accuracy is known.
+
+A table is a CSV file (also gzipped) with a column `arch_str`, the text form of the space, and
+columns of accuracies in percent, named `DATASET_PART_acc_EPOCHSep`, for example
+`cifar10_test_acc_200ep`; other columns are ignored.
+"""
+
+import csv
+import dataclasses
+import gzip
+import re
+
+import numpy as np
+
+from bnao_jax.space import ArchitectureError, SearchSpace
+
+ARCHITECTURE = "arch_str"
+ACCURACY = re.compile(r"[a-z0-9]+_[a-z]+_acc_[0-9]+ep")
+GZIP = b"\x1f\x8b"
+
+
+class GroundTruthError(ValueError):
+    """A table is absent, unreadable or not of the stated form."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """Known accuracies of P architectures.
+
+    Attributes:
+      pool: int32[P, D], all different.
+      accuracies: for each column of the table float64[P], 0..1.
+    """
+
+    pool: np.ndarray
+    accuracies: dict[str, np.ndarray]
+
+    def of(self, pool, column: str) -> np.ndarray:
+        """The accuracies float64[P'] of a pool [P', D].
+
+        Raises:
+          GroundTruthError: the table has no such column, or not all of these architectures.
+        """
+        if column not in self.accuracies:
+            raise GroundTruthError(
+                f"the table has no column {column!r}; it has {', '.join(self.accuracies)}"
+            )
+        rows = {row.tobytes(): n for n, row in enumerate(self.pool)}
+        found = [rows.get(row.tobytes()) for row in np.asarray(pool, np.int32)]
+        if missing := found.count(None):
+            raise GroundTruthError(f"the table lacks {missing} of {len(found)} architectures")
+        return self.accuracies[column][found]
+
+
+def load(path, space: SearchSpace) -> GroundTruth:
+    """Reads a table.
+
+    Raises:
+      GroundTruthError: it cannot be read; a text is no architecture of the space or occurs twice;
+        an accuracy is no number from 0 to 100. It names the line.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        if content.startswith(GZIP):
+            content = gzip.decompress(content)
+        lines = content.decode("utf-8").splitlines()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise GroundTruthError(f"{path} cannot be read: {error}") from None
+    try:
+        return _table(csv.DictReader(lines), space)
+    except (GroundTruthError, csv.Error) as error:
+        raise GroundTruthError(f"{path}: {error}") from None
+
+
+def _table(reader, space):
+    fields = reader.fieldnames or []
+    columns = [name for name in fields if ACCURACY.fullmatch(name or "")]
+    if ARCHITECTURE not in fields or not columns:
+        raise GroundTruthError(
+            f"the first line must name a column {ARCHITECTURE} and columns as "
+            f"cifar10_test_acc_200ep; it names {', '.join(map(str, fields))[:200]}"
+        )
+    pool, values, first = [], [], {}
+    for row in reader:
+        try:
+            architecture = space.parse(row[ARCHITECTURE] or "")
+            accuracies = [_percent(row[name], name) for name in columns]
+        except (ArchitectureError, GroundTruthError) as error:
+            raise GroundTruthError(f"line {reader.line_num}: {error}") from None
+        before = first.setdefault(architecture.tobytes(), reader.line_num)
+        if before != reader.line_num:
+            raise GroundTruthError(f"lines {before} and {reader.line_num}: the same architecture")
+        pool.append(architecture)
+        values.append(accuracies)
+    if not pool:
+        raise GroundTruthError("it holds no architecture")
+    table = np.array(values, np.float64).T / 100
+    return GroundTruth(np.array(pool, np.int32), dict(zip(columns, table, strict=True)))
+
+
+def _percent(text, name):
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not 0 <= value <= 100:
+        raise GroundTruthError(f"{name}: {str(text)[:30]!r} is no number from 0 to 100")
+    return value
