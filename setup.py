@@ -15,6 +15,7 @@ setup(
         "filelock",
         "flax>=0.12",
         "jax>=0.10",
+        "matplotlib",
         "ml_collections",
         "numpy",
         "optax>=0.2.5",

@@ -13,6 +13,8 @@ from launch.spaces import SPACES
 INT32 = 2**31 - 1  # steps, rows and images are counted in int32
 FLOAT32 = float(np.finfo(np.float32).max)
 ARCHITECTURES = 100_000  # of a whole search, at most: each is scored in every round
+# Fields and sections that only some jobs have; the others all have.
+JOBS = {"search": ("search", "nao", "final"), "rank": ("rank", "seeds", "truth")}
 CHOICES = {
     "space.name": tuple(SPACES),
     "space.operations": OPERATIONS,
@@ -24,6 +26,7 @@ CHOICES = {
     "scoring.statistics": evaluation.STATISTICS,
     "search.strategy": ("nao", "random"),
     "data.name": tuple(data.LOADERS),
+    "rank.score": ("loss", "accuracy"),
 }
 WHOLE = {  # the least and the most
     "seed": (0, 2**32 - 1),  # what NumPy's RandomState takes
@@ -52,6 +55,10 @@ WHOLE = {  # the least and the most
     "nao.exchanges": (1, INT32),
     "nao.epochs": (1, INT32),
     "nao.batch_size": (1, INT32),
+    "seeds": (1, 100),
+    "rank.architectures": (0, ARCHITECTURES),
+    "rank.points": (1, 1_000),
+    "rank.point_architectures": (2, ARCHITECTURES),
     "final.top": (0, ARCHITECTURES),
     "final.epochs": (1, INT32),
     "final.batch_size": (1, INT32),
@@ -60,6 +67,7 @@ LIMITS = ("search.max_params", "search.max_macs")
 AT_LEAST_ZERO = (
     *("supernet.learning_rate", "supernet.learning_rate_end", "supernet.weight_decay"),
     *("supernet.exponent_least", "supernet.exponent_most", "supernet.size_exponent"),
+    "rank.size_weight",
     *("final.learning_rate", "final.weight_decay"),
 )
 ABOVE_ZERO = ("supernet.clip", "nao.learning_rate", "final.clip", "supernet.rate_decay")
@@ -72,7 +80,7 @@ SWITCHES = (
     *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device", "final.auxiliary"),
     *("supernet.nesterov", "supernet.separate_momentum"),
 )
-TEXTS = ("compilation_cache", "data.data_dir", "data.path")
+TEXTS = ("compilation_cache", "data.data_dir", "data.path", "truth", "rank.column")
 
 
 def _whole(value):
@@ -125,15 +133,20 @@ def _shown(value):
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def check_fields(config):
-    """Raises UsageError naming the first field that is absent, unknown or cannot be by itself."""
+def check_fields(config, job="search"):
+    """Raises UsageError naming the first field that is absent, unknown or cannot be by itself.
+
+    `job` is one of `JOBS`.
+    """
     if not isinstance(config, ConfigDict):
         raise UsageError(f"--config: a {type(config).__name__} came of it, not a ConfigDict")
     found = dict(_fields(config))
+    others = {part for name, parts in JOBS.items() if name != job for part in parts}
+    rules = {n: rule for n, rule in RULES.items() if n.split(".")[0] not in others - {*JOBS[job]}}
     for name in found:
-        if name not in RULES:
+        if name not in rules:
             raise UsageError(f"config.{name}: there is no such field")
-    for name, (holds, rule) in RULES.items():
+    for name, (holds, rule) in rules.items():
         if name not in found:
             raise UsageError(f"config.{name} is missing")
         if not holds(found[name]):

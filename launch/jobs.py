@@ -195,12 +195,16 @@ class Job:
             seconds[part] += time.monotonic() - started
         return seconds
 
-    def dispatches(self, recipe, examples, step):
-        """Yields (first step, steps): as many as fit the time between reports and the epoch."""
+    def dispatches(self, recipe, examples, step, until=None):
+        """Yields (first step, steps): as many as fit the time between reports and the epoch.
+
+        The last ends at step `until`, by default the recipe's last.
+        """
+        until = recipe.total_steps if until is None else until
         per_epoch = data.steps_per_epoch(examples, recipe.batch_size)
         steps, calls = 1, 0
-        while step < recipe.total_steps:
-            steps = min(steps, per_epoch - step % per_epoch)
+        while step < until:
+            steps = min(steps, per_epoch - step % per_epoch, until - step)
             started = time.monotonic()
             yield step, steps
             each = (time.monotonic() - started) / steps

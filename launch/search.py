@@ -23,32 +23,17 @@ trained), result.json (the best, seeds, versions, seconds per phase), metrics.js
 checkpoints (the newest two, and the best by score).
 """
 
-import pathlib
 import sys
 
-from absl import flags
-
-from launch import command
-
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the results; runs/NAME by default.")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, of several.")
-PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes.")
-PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
-RESTART = flags.DEFINE_bool("restart", False, "Set an earlier search in the folder aside.")
+from launch import command, run_flags
 
 
 def main():
     """Runs the search that the flags describe."""
     config = command.required(command.CONFIG, "configs/quickstart.py")
-    from launch import (
-        processes,
-        searching,
-    )  # after the flags are known to be right: it takes a second
+    from launch import searching  # after the flags are known to be right: it takes a second
 
-    processes.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    name = pathlib.Path(flags.FLAGS["config"].config_filename.split(":")[0]).stem
-    with processes.together():
-        return searching.run(config, WORKDIR.value or f"runs/{name}", restart=RESTART.value)
+    return run_flags.run_job(searching.run, config)
 
 
 if __name__ == "__main__":

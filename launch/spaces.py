@@ -27,6 +27,7 @@ class Space(NamedTuple):
       heads: names of the settings that `network` knows.
       cost: `(outline, pool, image_shape)` to a `Cost`.
       strata: from a pool to the stratum int[P] of each, from 0; or None.
+      connected: from a pool to whether anything of the input reaches the output, bool[P]; or None.
       split: from a seed to the decision that parts paths into groups with a momentum each; or None.
       weights: `(outline)` to the least number of weights of the supernet.
       check: raises UsageError where a config asks for what the space has not.
@@ -40,6 +41,7 @@ class Space(NamedTuple):
     heads: tuple[str, ...]
     cost: Callable
     strata: Callable | None
+    connected: Callable | None
     split: Callable | None
     weights: Callable
     check: Callable
@@ -118,6 +120,7 @@ SPACES = {
         heads=("dropout", "auxiliary"),
         cost=nao_cost.cost,
         strata=None,
+        connected=None,
         split=None,
         weights=_nao_weights,
         check=lambda config: None,
@@ -131,6 +134,7 @@ SPACES = {
         heads=("dropout",),
         cost=nasbench201_cost.cost,
         strata=nasbench201_space.strata,
+        connected=nasbench201_space.connected,
         split=_nasbench201_split,
         weights=_nasbench201_weights,
         check=_check_nasbench201,

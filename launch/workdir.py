@@ -11,12 +11,13 @@ import filelock
 from launch.command import UsageError
 
 POOL, CONTROL, RESULT = "pool.jsonl", "control.jsonl", "result.json"
+SCORES, RANKING = "scores.jsonl", "ranking.json"
 METRICS, CONFIG = "metrics.jsonl", "config.json"
 CHECKPOINTS, LOCK = "checkpoints", "lock"
 # Fields that may change when a run is continued: they change how it runs, not what it finds.
 FREE = (
     *("devices", "compilation_cache", "checkpoint_every_steps", "checkpoint_every_seconds"),
-    *("data.data_dir", "data.path", "scoring.per_dispatch"),
+    *("data.data_dir", "data.path", "scoring.per_dispatch", "truth"),
 )
 
 
@@ -67,7 +68,7 @@ def _locked(folder):
 
 def _check(folder, config):
     if not (folder / CONFIG).exists():
-        if any((folder / name).exists() for name in (POOL, METRICS, RESULT)):
+        if any((folder / name).exists() for name in (POOL, METRICS, RESULT, RANKING)):
             raise UsageError(
                 f"--workdir={folder} holds results without a {CONFIG}; choose another folder, or "
                 "--restart to set them aside"
@@ -88,7 +89,7 @@ def _check(folder, config):
     ]
     if differing:
         raise UsageError(
-            f"--workdir={folder} holds a search with another config: {'; '.join(differing)}; "
+            f"--workdir={folder} holds a run with another config: {'; '.join(differing)}; "
             "choose another folder, or --restart to set that one aside and begin anew"
         )
 

@@ -1,0 +1,75 @@
+"""Pictures of a ranking, for reading rather than for computing."""
+
+import matplotlib
+import numpy as np
+from matplotlib import colors
+from matplotlib.figure import Figure
+
+from bnao_jax import ranking
+
+SIZE_CLASSES = 10  # of equally many architectures
+matplotlib.rcParams["svg.hashsalt"] = "bnao_jax"  # the same picture is the same file
+
+
+def write(folder, **figures):
+    """Writes each figure as NAME.png."""
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+
+
+def _figure(title, horizontal, vertical):
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel=horizontal, ylabel=vertical)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def score_against_truth(scores, truth, params, *, name):
+    """Each architecture's score [P] against its true accuracy [P] (0..1), coloured by size."""
+    tau = ranking.kendall_tau(scores, truth)
+    label = {"loss": "minus validation loss with shared weights, nats"}.get(
+        name, "validation accuracy with shared weights"
+    )
+    figure, axes = _figure(
+        f"Score against truth, first supernet: Kendall's tau b {tau:.3f}",
+        *("true test accuracy, %", label),
+    )
+    points = axes.scatter(
+        *(100 * truth, scores, 6, params / 1e3),
+        **dict(cmap="viridis", norm=colors.LogNorm(), alpha=0.7, linewidths=0),
+    )
+    # The few that learn nothing would press all others into a corner.
+    axes.set_xlim(left=max(100 * truth.min(), 100 * np.quantile(truth, 0.03) - 2) - 0.5)
+    figure.colorbar(points, label="parameters, thousands")
+    return figure
+
+
+def correlation_over_training(steps, taus, baseline):
+    """Kendall's tau of each score over the steps, beside that of the size alone."""
+    figure, axes = _figure(
+        "Rank correlation over training", "training steps of a supernet", "Kendall's tau b"
+    )
+    for (name, points), marker in zip(taus.items(), "os", strict=True):
+        means = [point["mean"] for point in points]
+        errors = [point["standard_error"] or 0.0 for point in points]
+        axes.errorbar(steps, means, errors, marker=marker, capsize=3, label=f"by {name}")
+    axes.axhline(baseline, color="grey", linestyle="--", label="by parameters alone")
+    axes.set_xlim(left=0)
+    axes.legend(title="± standard error over supernets")
+    return figure
+
+
+def trained_by_size(params, trained, sampler):
+    """How often architectures of each size class were trained: [P] and int[seeds, P]."""
+    order = np.argsort(params, kind="stable")
+    classes = np.array_split(order, min(SIZE_CLASSES, len(order)))
+    means = [trained[:, rows].mean() for rows in classes]
+    labels = [f"{params[rows].min() / 1e3:.0f}–{params[rows].max() / 1e3:.0f}" for rows in classes]
+    figure, axes = _figure(
+        f"How often each size was trained (sampler: {sampler})",
+        f"parameters, thousands; {len(classes)} classes of equally many architectures",
+        "times an architecture was trained, mean",
+    )
+    axes.bar(labels, means)
+    axes.tick_params(axis="x", rotation=45)
+    return figure

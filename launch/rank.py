@@ -1,0 +1,39 @@
+"""Measures how well shared weights rank architectures whose accuracy is known.
+
+    python -m launch.rank --config=configs/rank_nasbench201.py:smoke --config.truth=FILE
+    python -m launch.rank --config=configs/rank_nasbench201.py --config.truth=FILE \\
+        --config.supernet.sampler=proportional --workdir=runs/rank_proportional
+
+Flags:
+  --config=FILE[:VARIANT]   the experiment; its fields are explained in the file
+  --config.truth=FILE       known accuracies: CSV, also gzipped, with the columns arch_str and, in
+                            percent, DATASET_PART_acc_EPOCHSep
+  --config.FIELD=VALUE      changes one of its fields
+  --workdir=FOLDER          where results go; runs/NAME by default
+  --restart                 sets earlier results in that folder aside and begins anew
+  --coordinator=HOST:PORT --processes=N --process=I
+                            one of N processes, as in launch.search
+
+Trains `seeds` supernets one after the other, scores the architectures with each, and compares. The
+same command goes on with a run that was broken off.
+
+The folder receives ranking.json (Kendall's tau b, Spearman, pairwise accuracy and more, means and
+standard errors over the supernets, for each kind of score and for the baselines params and macs),
+scores.jsonl (every architecture), pictures as PNG, metrics.jsonl, config.json, checkpoints.
+"""
+
+import sys
+
+from launch import command, run_flags
+
+
+def main():
+    """Ranks as the flags describe."""
+    config = command.required(command.CONFIG, "configs/rank_nasbench201.py")
+    from launch import ranking  # after the flags are known to be right: it takes a second
+
+    return run_flags.run_job(ranking.run, config)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, __doc__))

@@ -1,0 +1,401 @@
+"""The ranking job: supernets of several seeds, their scores, and how well these rank the truth."""
+
+import importlib.metadata
+import json
+import platform
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from bnao_jax import ground_truth, ranking, supernet_training
+from bnao_jax.checkpoint import fill
+from bnao_jax.parallel import replicate
+from launch import jobs, pictures, wiring, workdir
+from launch.command import UsageError
+from launch.fields import check_fields
+from launch.results import PACKAGES
+from launch.spaces import SPACES
+
+ACCURACY, LOSS = range(2)  # rows of what is kept of an evaluation
+
+
+def run(config, folder, *, restart=False) -> int:
+    """Runs or continues the ranking of a config in a folder; returns the exit status."""
+    make = lambda *made: Ranking(*made)
+    checks = dict(check=check, check_data=wiring.check_data, finished=finished)
+    return jobs.run(make, config, folder, restart=restart, **checks)
+
+
+def check(config):
+    """Raises UsageError naming the first field that cannot be; reads the truth."""
+    check_fields(config, "rank")
+    outline = wiring.make_outline(config, classes=10)
+    truth = load_truth(config, outline.space)
+    if config.rank.architectures > len(truth.pool):
+        raise UsageError(
+            f"config.rank.architectures={config.rank.architectures} exceeds the {len(truth.pool)} "
+            f"of config.truth={config.truth}"
+        )
+    if config.rank.points > config.supernet.epochs:
+        raise UsageError(
+            f"config.rank.points={config.rank.points} exceeds config.supernet.epochs="
+            f"{config.supernet.epochs}"
+        )
+    wiring.check_shared(config)
+
+
+def load_truth(config, space):
+    """The `GroundTruth` of a config."""
+    if not config.truth:
+        raise UsageError(
+            "config.truth is missing; for example --config.truth=nasbench201.csv.gz: a CSV file "
+            f"with the columns arch_str and {config.rank.column}, in percent"
+        )
+    return wiring.named("config.truth", _load_truth, config.truth, space, config.rank.column)
+
+
+def _load_truth(path, space, column):
+    truth = ground_truth.load(path, space)
+    truth.of(truth.pool[:1], column)
+    return truth
+
+
+class Progress(NamedTuple):
+    """How far a ranking has come: all that a checkpoint holds.
+
+    Attributes:
+      seed: supernets that are done.
+      point: of the present supernet, how often it has been scored.
+      supernet: its weights, momentum and step.
+      counts: int64[P], how often it trained each architecture.
+      partial: float32[2, …], the scores of the evaluation under way.
+      points: float32[seeds, points - 1, 2, P'], scores on the way; NaN before they are known.
+      scores: float32[seeds, 2, P], scores at the end.
+      trained: int64[seeds, P], the counts of the supernets that are done.
+    """
+
+    seed: int
+    point: int
+    supernet: supernet_training.State
+    counts: np.ndarray
+    partial: np.ndarray
+    points: np.ndarray
+    scores: np.ndarray
+    trained: np.ndarray
+
+
+NO_SCORES = np.zeros((2, 0), np.float32)
+
+
+class Ranking(jobs.Job):
+    """One ranking: what it is made of, and how far it has come."""
+
+    PARTS = ("train", "score")
+
+    def __init__(self, config, folder, images):
+        super().__init__(config, folder, images)
+        truth = load_truth(config, self.space)
+        self.pool = truth.pool
+        self.costs = self.cost_of(self.pool)
+        order = np.random.RandomState(config.seed).permutation(len(self.pool))
+        chosen = order[: config.rank.architectures or len(order)]
+        self.chosen = np.sort(chosen)  # rows of the pool that are scored at the end
+        self.on_the_way = np.sort(chosen[: config.rank.point_architectures])
+        self.truth = truth.of(self.pool, config.rank.column)
+        self.start(0)
+        total, seeds = self.recipe.total_steps, config.seeds
+        per_epoch = total // config.supernet.epochs
+        ends = np.linspace(0, config.supernet.epochs, config.rank.points + 1)[1:]
+        self.steps = [round(end) * per_epoch for end in ends]  # at which scores are taken
+        self.progress = Progress(
+            **dict(seed=0, point=0, supernet=self.fresh, partial=NO_SCORES),
+            counts=np.zeros(len(self.pool), np.int64),
+            points=np.full((seeds, len(self.steps) - 1, 2, len(self.on_the_way)), np.nan, "f4"),
+            scores=np.full((seeds, 2, len(self.chosen)), np.nan, np.float32),
+            trained=np.zeros((seeds, len(self.pool)), np.int64),
+        )
+
+    def start(self, seed):
+        """Makes the supernet of a seed and its programs."""
+        config = self.config.copy_and_resolve_references()
+        config.seed += seed
+        made = wiring.make_supernet(config, self.outline, self.images, self.devices)
+        params, self.train_steps, self.recipe, self.evaluate_pool = made
+        self.fresh = supernet_training.initial_state(self.recipe, params)
+        self.key = jax.random.fold_in(jax.random.key(config.seed), 1)
+
+    def weights(self, progress):
+        """Shared weights."""
+        return progress.supernet.params
+
+    def restore(self, arrays):
+        """Takes up the progress that a checkpoint holds."""
+        progress = fill(self.progress, arrays)
+        self.progress = progress._replace(seed=int(progress.seed), point=int(progress.point))
+        if self.progress.seed < self.config.seeds:
+            self.start(self.progress.seed)
+
+    def where(self) -> str:
+        """The present place, in words."""
+        seed, point = self.progress.seed, self.progress.point
+        if seed == self.config.seeds:
+            return "the end"
+        step = int(self.progress.supernet.step)
+        scoring = point == len(self.steps) or step == self.steps[point]
+        doing = f"score at step {step}" if scoring else f"train, step {step}"
+        return f"supernet {seed + 1} of {self.config.seeds}, {doing}"
+
+    def work(self):
+        """Trains and scores all supernets, and writes what came of it."""
+        while (seed := self.progress.seed) < self.config.seeds:
+            while self.progress.point < len(self.steps):
+                self.train(self.steps[self.progress.point])
+                self.score()
+            self.progress.trained[seed] = self.progress.counts
+            self.progress = self.progress._replace(
+                **dict(seed=seed + 1, point=0, counts=np.zeros_like(self.progress.counts))
+            )
+            if seed + 1 < self.config.seeds:
+                self.start(seed + 1)
+                self.progress = self.progress._replace(supernet=self.fresh)
+            self.keeper.keep()
+            self.say(f"supernet {seed + 1} of {self.config.seeds}: {self.told(seed)}")
+        self.finish()
+
+    def train(self, until):
+        """Trains the present supernet until a step."""
+        params, config = self.costs.params, self.config
+        material = wiring.make_material(
+            *(config, self.train_part, self.pool, params, len(self.pool))
+        )
+        material = replicate(material, self.devices)
+        examples, done = len(self.train_part.labels), int(self.progress.supernet.step)
+        title = f"supernet {self.progress.seed + 1} of {config.seeds}: train"
+        phase = self.display.phase(title, self.recipe.total_steps, "steps", done=done)
+        with self.timed("train"), phase as advance:
+            for step, steps in self.dispatches(self.recipe, examples, done, until):
+                state = self.progress.supernet
+                state, report = self.train_steps(state, material, self.key, np.int32(steps))
+                place = f" of supernet {self.progress.seed + 1}"
+                self.check_finite(report, self.recipe, self.pool.__getitem__, place)
+                counts = self.progress.counts + np.asarray(report.counts)
+                self.progress = self.progress._replace(supernet=state, counts=counts)
+                loss, accuracy = float(report.loss), float(report.accuracy)
+                self.metrics.write(
+                    **dict(phase="train", supernet=self.progress.seed + 1, step=step + steps),
+                    **dict(loss=loss, accuracy=accuracy),
+                )
+                advance(steps, f"loss {loss:.3f}")
+                self.keeper.between(steps)
+
+    def score(self):
+        """Scores the architectures with the present supernet, and goes on to the next point."""
+        seed, point = self.progress.seed, self.progress.point
+        last = point == len(self.steps) - 1
+        rows, done = self.chosen if last else self.on_the_way, self.progress.partial.shape[1]
+        count = wiring.scored_examples(self.config)
+        valid = tuple(part[:count] for part in self.valid_part)
+        calibration = self.train_part.images[: self.config.scoring.calibration_images]
+
+        def on_scores(found):
+            partial = np.concatenate([self.progress.partial, np.stack(found)], 1)
+            self.progress = self.progress._replace(partial=partial)
+            advance(len(found.loss))
+            self.keeper.between()
+
+        title = f"supernet {seed + 1} of {self.config.seeds}: score"
+        phase = self.display.phase(title, len(rows), "architectures", done=done)
+        with self.timed("score"), phase as advance:
+            params, pool = self.progress.supernet.params, self.pool[rows[done:]]
+            self.evaluate_pool(params, pool, valid, calibration, progress=on_scores)
+        target = self.progress.scores[seed] if last else self.progress.points[seed, point]
+        target[:] = self.progress.partial
+        self.progress = self.progress._replace(point=point + 1, partial=NO_SCORES)
+        taus = {
+            f"kendall_tau_of_{name}": ranking.kendall_tau(values, self.truth[rows])
+            for name, values in plain_scores(target).items()
+        }
+        step = int(self.progress.supernet.step)
+        self.metrics.write(phase="score", supernet=seed + 1, step=step, **taus)
+        self.keeper.keep()
+        self.keeper.between()
+
+    def told(self, seed):
+        """What came of a supernet, in words."""
+        scores, truth = plain_scores(self.progress.scores[seed]), self.truth[self.chosen]
+        taus = [f"by {name} {ranking.kendall_tau(v, truth):.3f}" for name, v in scores.items()]
+        baseline = ranking.kendall_tau(self.costs.params[self.chosen], truth)
+        return f"Kendall's tau {', '.join(taus)}, by parameters alone {baseline:.3f}"
+
+    def finish(self):
+        """Writes the figures, the scores and the pictures, and prints a summary."""
+        self.keeper.keep(wait=True)
+        if self.folder is None:
+            return
+        result = self.result()
+        rows = self.score_rows()
+        workdir.write_pool(self.folder / workdir.SCORES, rows)
+        params, truth = self.costs.params[self.chosen], self.truth[self.chosen]
+        shown = plain_scores(self.progress.scores[0])[self.config.rank.score]
+        pictures.write(
+            self.folder,
+            score_against_truth=pictures.score_against_truth(
+                shown, truth, params, name=self.config.rank.score
+            ),
+            correlation_over_training=pictures.correlation_over_training(
+                self.steps, result["over_training"], result["params"]["kendall_tau"]
+            ),
+            trained_by_size=pictures.trained_by_size(
+                self.costs.params, self.progress.trained, self.config.supernet.sampler
+            ),
+        )
+        workdir.write_json(self.folder / workdir.RANKING, result)
+        print(summary(result, self.folder))
+
+    def score_rows(self):
+        """One dict for each architecture that was scored."""
+        for place, row in enumerate(self.chosen):
+            yield {
+                "arch": self.space.format(self.pool[row]),
+                "params": int(self.costs.params[row]),
+                "macs": int(self.costs.macs[row]),
+                "truth": float(self.truth[row]),
+                "accuracy": [float(v) for v in self.progress.scores[:, ACCURACY, place]],
+                "loss": [float(v) for v in self.progress.scores[:, LOSS, place]],
+                "times_trained": self.progress.trained[:, row].tolist(),
+            }
+
+    def result(self):
+        """What ranking.json holds."""
+        truth, params = self.truth[self.chosen], self.costs.params[self.chosen]
+        weight = self.config.rank.size_weight
+        found = [all_scores(scores, params, weight) for scores in self.progress.scores]
+        parts = {"": np.ones(len(truth), bool)}
+        if (connected := SPACES[self.config.space.name].connected) is not None:
+            parts["connected"] = connected(self.pool[self.chosen])
+
+        def of(part):
+            figures = lambda values: ranking.figures(values[part], truth[part], params[part])
+            own = {name: over_seeds([figures(s[name]) for s in found]) for name in found[0]}
+            baseline = lambda values: ranking.figures(values[part], truth[part])
+            return {
+                "architectures": int(part.sum()),
+                **own[self.config.rank.score],
+                "scores": own,
+                "params": baseline(params),
+                "macs": baseline(self.costs.macs[self.chosen]),
+            }
+
+        nested = {name: of(part) for name, part in parts.items()}
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        return nested.pop("") | {
+            **nested,
+            "score": self.config.rank.score,
+            "agreement_of_seeds": self.agreement(found),
+            "over_training": self.over_training(),
+            "sampler": self.config.supernet.sampler,
+            "seed": self.config.seed,
+            "seeds": self.config.seeds,
+            "steps": self.recipe.total_steps,
+            "truth": self.config.rank.column,
+            "images_scored_with": wiring.scored_examples(self.config),
+            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+            "devices": [f"{d.platform} {d.device_kind}" for d in self.devices],
+            "versions": {"python": platform.python_version()} | versions,
+        }
+
+    def agreement(self, found):
+        """Mean Kendall's tau between the scores of two supernets, for each kind of score."""
+        pairs = [(a, b) for n, a in enumerate(found) for b in found[:n]]
+        return {
+            name: float(np.mean([ranking.kendall_tau(a[name], b[name]) for a, b in pairs]))
+            for name in ("accuracy", "loss")
+            if pairs
+        }
+
+    def over_training(self):
+        """Kendall's tau at each point: `{score: [{"step", "mean", "standard_error"}]}`."""
+        rows = np.searchsorted(self.chosen, self.on_the_way)
+        ends = self.progress.scores[:, None][..., rows]
+        everything = np.concatenate([self.progress.points, ends], 1)
+        found = {}
+        for name in ("accuracy", "loss"):
+            found[name] = []
+            for point, step in enumerate(self.steps):
+                taus = [
+                    ranking.kendall_tau(plain_scores(scores)[name], self.truth[self.on_the_way])
+                    for scores in everything[:, point]
+                ]
+                mean, error = ranking.mean_and_error(taus)
+                found[name].append({"step": step, "mean": mean, "standard_error": _plain(error)})
+        return found
+
+
+def plain_scores(scores):
+    """Accuracy and negative loss of float32[2, P]: higher is better in both."""
+    return {"accuracy": scores[ACCURACY], "loss": -scores[LOSS]}
+
+
+def all_scores(scores, params, size_weight):
+    """What architectures are ranked by: the plain scores, and each together with the size."""
+    found = plain_scores(scores)
+    size = ranking.standardised(np.log(params))
+    for name in tuple(found):
+        found[f"{name}_and_size"] = ranking.standardised(found[name]) + size_weight * size
+        found[f"{name}_and_size_ranks"] = ranking.rank_sum(found[name], params)
+    return found
+
+
+def over_seeds(figures):
+    """Means, standard errors and the single values of dicts with the same keys."""
+    found = {}
+    for name in figures[0]:
+        values = [row[name] for row in figures]
+        mean, error = ranking.mean_and_error(values)
+        found |= {name: mean, f"{name}_standard_error": _plain(error), f"{name}_of_seeds": values}
+    return found
+
+
+def _plain(value):
+    return None if np.isnan(value) else value
+
+
+def finished(folder) -> bool:
+    """Whether a ranking came to its end there; if so, prints its summary again."""
+    try:
+        text = (folder / workdir.RANKING).read_text(encoding="utf-8")
+        lines = summary(json.loads(text), folder)
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+    print(f"This ranking is finished; --restart begins anew.\n{lines}")
+    return True
+
+
+SHOWN = {
+    "kendall_tau": "tau b",
+    "spearman": "Spearman",
+    "pairwise_accuracy": "pairs",
+    "pairwise_accuracy_within_groups": "pairs of equal size",
+    "precision_at_top_5_percent": "top 5 %",
+    "kendall_tau_better_half": "better half",
+    "accuracy_of_best": "true accuracy of best",
+}
+
+
+def summary(result, folder) -> str:
+    """The figures as a table of text."""
+    head = f"{'ranked by':24}" + "".join(f"{title:>23}" for title in SHOWN.values())
+    lines = ["", f"{result['architectures']} architectures, {result['seeds']} supernets", head]
+    rows = {**result["scores"], "params": result["params"], "macs": result["macs"]}
+    for name, row in rows.items():
+        cells = []
+        for figure in SHOWN:
+            error = row.get(f"{figure}_standard_error")
+            if figure not in row:  # size has nothing to say among equals
+                cells.append("")
+                continue
+            cells.append(f"{row[figure]:.3f}" + ("" if error is None else f" ± {error:.3f}"))
+        lines.append(f"{name:24}" + "".join(f"{cell:>23}" for cell in cells))
+    spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
+    return "\n".join([*lines, "", f"± is the standard error. Time: {spent}", f"Files: {folder}/"])
