@@ -2,12 +2,14 @@
 
 import matplotlib
 import numpy as np
-from matplotlib import colors
+from matplotlib import colors, ticker
 from matplotlib.figure import Figure
 
 from bnao_jax import ranking
 
 SIZE_CLASSES = 10  # of equally many architectures
+LOWEST_LEFT_OUT = 0.03  # of all, in the picture of scores
+NUMBER = ticker.FuncFormatter(lambda value, place: f"{value:,.0f}")
 matplotlib.rcParams["svg.hashsalt"] = "bnao_jax"  # the same picture is the same file
 
 
@@ -21,6 +23,7 @@ def _figure(title, horizontal, vertical):
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel=horizontal, ylabel=vertical)
     axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
     return figure, axes
 
 
@@ -35,12 +38,17 @@ def score_against_truth(scores, truth, params, *, name):
         *("true test accuracy, %", label),
     )
     points = axes.scatter(
-        *(100 * truth, scores, 6, params / 1e3),
+        *(100 * truth, scores, 6, params),
         **dict(cmap="viridis", norm=colors.LogNorm(), alpha=0.7, linewidths=0),
     )
     # The few that learn nothing would press all others into a corner.
-    axes.set_xlim(left=max(100 * truth.min(), 100 * np.quantile(truth, 0.03) - 2) - 0.5)
-    figure.colorbar(points, label="parameters, thousands")
+    left, right = 100 * np.quantile(truth, LOWEST_LEFT_OUT), 100 * truth.max()
+    if hidden := int(np.sum(100 * truth < left)):
+        axes.set_xlim(left - 0.5, right + 0.5)
+        axes.set_xlabel(f"true test accuracy, % ({hidden} below {left:.0f} % are not shown)")
+    bar = figure.colorbar(points, label="parameters")
+    bar.ax.yaxis.set_major_formatter(NUMBER)
+    bar.ax.yaxis.set_minor_formatter(NUMBER)
     return figure
 
 
@@ -64,12 +72,12 @@ def trained_by_size(params, trained, sampler):
     order = np.argsort(params, kind="stable")
     classes = np.array_split(order, min(SIZE_CLASSES, len(order)))
     means = [trained[:, rows].mean() for rows in classes]
-    labels = [f"{params[rows].min() / 1e3:.0f}–{params[rows].max() / 1e3:.0f}" for rows in classes]
+    labels = [f"{params[rows].min():,}–{params[rows].max():,}" for rows in classes]
     figure, axes = _figure(
         f"How often each size was trained (sampler: {sampler})",
-        f"parameters, thousands; {len(classes)} classes of equally many architectures",
+        f"parameters; {len(classes)} classes of equally many architectures",
         "times an architecture was trained, mean",
     )
-    axes.bar(labels, means)
-    axes.tick_params(axis="x", rotation=45)
+    axes.bar(range(len(classes)), means)
+    axes.set_xticks(range(len(classes)), labels, rotation=45, ha="right")
     return figure

@@ -28,7 +28,7 @@ from bnao_jax.data import DataError, load
 from bnao_jax.space import ArchitectureError
 from bnao_jax.spaces.nao.space import nao_space
 from bnao_jax.spaces.nao.supernet import Supernet
-from configs import cifar, quickstart
+from configs import cifar, quickstart, rank_nasbench201
 from launch import command, fields, inspect, search, searching, wiring
 from launch.command import UsageError
 
@@ -281,10 +281,15 @@ def test_classes_that_no_machine_holds(place, monkeypatch):
 
 
 def test_every_field_has_a_rule():
-    assert fields.RULES.keys() == DEFAULTS.keys()
+    of_ranking = dict(leaves(rank_nasbench201.get_config()))
+    assert fields.RULES.keys() == DEFAULTS.keys() | of_ranking.keys()
+    fields.check_fields(cifar.get_config())
+    fields.check_fields(rank_nasbench201.get_config(), "rank")
+    with pytest.raises(UsageError, match="there is no such field"):
+        fields.check_fields(cifar.get_config(), "rank")
 
 
-@pytest.mark.parametrize("name", fields.WHOLE)
+@pytest.mark.parametrize("name", sorted(fields.WHOLE.keys() & DEFAULTS.keys()))
 def test_the_ends_of_a_range(name):
     section, _, key = name.rpartition(".")
     for end in fields.WHOLE[name]:

@@ -36,6 +36,7 @@ ROOMS = {
     "bnao_jax/strategies": (
         *("bnao_jax.space", "bnao_jax.controller", "bnao_jax.ranking", "bnao_jax.strategies"),
     ),
+    "bnao_jax/ground_truth.py": ("bnao_jax.space",),
     "bnao_jax/search.py": ("bnao_jax.space", "bnao_jax.strategies.strategy"),
 }
 # What a room is for, and so may import.

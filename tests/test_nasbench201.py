@@ -27,7 +27,7 @@ from bnao_jax.spaces.nasbench201.space import (
     nasbench201_space,
     numbers,
 )
-from bnao_jax.spaces.nasbench201.supernet import Supernet, on_path
+from bnao_jax.spaces.nasbench201.supernet import SharedCells, Supernet, on_path
 
 SPACE = nasbench201_space()
 TINY = Outline(channels=2, cells=2, classes=3)
@@ -133,12 +133,26 @@ def tiny():
     return images, params, loss, jax.jit(jax.grad(loss, (0, 1), has_aux=True))
 
 
-def test_static_is_traced_and_one_program_serves_all(tiny):
-    images, params, loss, traced = tiny
-    static = jax.jit(lambda p, x: jax.grad(loss, (0, 1), has_aux=True)(p, x, ALL_OPERATIONS))
-    both = static(params, images), traced(params, images, np.array(ALL_OPERATIONS))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *both)
-    traced(params, images, np.array([1, 2, 3, 4, 0, 2]))
+@pytest.fixture(scope="module")
+def stage():
+    """Cells alone, on maps: their weights, and output with gradients."""
+    cells, maps = SharedCells(cells=2), jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    params = initialize(cells, jax.random.key(1), maps, np.zeros(6, np.int32))
+
+    def run(params, maps, architecture):
+        y, pull = jax.vjp(lambda p, x: cells.apply({"params": p}, x, architecture), params, maps)
+        return y, pull(jnp.sin(jnp.arange(96.0)).reshape(y.shape))
+
+    return cells, params, maps, run
+
+
+def test_static_is_traced_and_one_program_serves_all(stage):
+    _, params, maps, run = stage
+    traced = jax.jit(run)
+    static = jax.jit(lambda params, maps: run(params, maps, ALL_OPERATIONS))
+    both = static(params, maps), traced(params, maps, np.array(ALL_OPERATIONS))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *both)
+    traced(params, maps, np.array([1, 2, 3, 4, 0, 2]))
     assert traced._cache_size() == 1
 
 
@@ -210,13 +224,12 @@ def test_gradients_stay_on_the_path(tiny):
         assert jnp.abs(taken).max() > 0
 
 
-def test_given_statistics_that_are_the_batch_s_own(tiny):
-    images, params, *_ = tiny
-    net = Supernet(TINY)
-    own = jax.jit(lambda v: net.apply(v, images, ALL_OPERATIONS, mutable=["batch_stats"]))
-    logits, used = own({"params": params})
-    given = jax.jit(lambda v: net.apply(v, images, ALL_OPERATIONS, given=True))
-    np.testing.assert_allclose(given({"params": params, **used}), logits, atol=1e-5)
+def test_given_statistics_that_are_the_batch_s_own(stage):
+    cells, params, maps, _ = stage
+    own = jax.jit(lambda v: cells.apply(v, maps, ALL_OPERATIONS, mutable=["batch_stats"]))
+    y, used = own({"params": params})
+    given = jax.jit(lambda v: cells.apply(v, maps, ALL_OPERATIONS, given=True))
+    np.testing.assert_allclose(given({"params": params, **used}), y, atol=1e-5)
 
 
 def test_network_alone_is_the_supernet_s_path(tiny):

@@ -1,0 +1,210 @@
+"""The ranking job: its figures, its errors, and that it can be broken off."""
+
+import json
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bnao_jax import ranking as measures
+from bnao_jax import supernet_training
+from bnao_jax.evaluation import Scores
+from bnao_jax.spaces.nasbench201.space import connected, nasbench201_space, strata
+from configs import rank_nasbench201
+from launch import jobs, ranking, wiring, workdir
+from launch.command import UsageError
+from launch.fields import check_fields
+
+SPACE = nasbench201_space()
+COUNT, CHUNK = 40, 7
+PICTURES = ("score_against_truth", "correlation_over_training", "trained_by_size")
+
+
+class Broken(Exception):
+    """What a test breaks a job off with."""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of made-up accuracies, and its architectures."""
+    pool = np.asarray(SPACE.random(jax.random.key(3), COUNT))
+    pool = np.unique(pool, axis=0)
+    truth = 50 + 40 * np.sin(np.arange(len(pool)))
+    lines = [f"{SPACE.format(row)},{value:.3f}" for row, value in zip(pool, truth, strict=True)]
+    path = tmp_path_factory.mktemp("truth") / "table.csv"
+    path.write_text("\n".join(["arch_str,digits_test_acc_9ep", *lines]))
+    return path, pool, truth.round(3) / 100
+
+
+def tiny(path):
+    config = rank_nasbench201.get_config("smoke")
+    config.compilation_cache, config.devices = "", 1
+    config.truth, config.rank.column = str(path), "digits_test_acc_9ep"
+    config.data.name, config.data.shrink, config.data.pad = "digits", 1, 1
+    config.data.train_examples, config.data.valid_examples = 128, 40
+    config.network.channels, config.network.cells = 2, 1
+    config.supernet.epochs, config.supernet.batch_size = 4, 32
+    config.scoring.images, config.scoring.batch_size, config.scoring.per_dispatch = 0, 40, 8
+    config.rank.architectures, config.rank.points, config.rank.point_architectures = 30, 2, 10
+    return config
+
+
+@pytest.fixture
+def toys(monkeypatch, table):
+    """In place of training and scoring: scores that come from the truth and the training."""
+    _, pool, truth = table
+
+    def train(state, material, key, steps):
+        counts = np.zeros(len(material.pool), np.int32)
+        counts[int(state.step) % len(counts)] += int(steps)
+        weight = state.params["w"] + np.float32(np.sin(state.step + 1.0))
+        report = supernet_training.Report(1.0, 0.5, counts, -1, 0)
+        return supernet_training.State({"w": weight}, (), state.step + steps), report
+
+    def evaluate(params, rows, valid, calibration, *, progress):
+        known = {row.tobytes(): value for row, value in zip(pool, truth, strict=True)}
+        for start in range(0, len(rows), CHUNK):
+            values = np.array([known[row.tobytes()] for row in rows[start : start + CHUNK]])
+            progress(Scores(values.astype("f4"), (-values * params["w"]).astype("f4")))
+
+    def make_supernet(config, outline, images, devices):
+        recipe = SimpleNamespace(
+            total_steps=16,
+            batch_size=32,
+            learning_rate=lambda step: jnp.float32(0.1),
+            optimizer=SimpleNamespace(init=lambda params: ()),
+        )
+        return {"w": np.float32(100 + config.seed)}, train, recipe, evaluate
+
+    monkeypatch.setattr(wiring, "make_supernet", make_supernet)
+    monkeypatch.setattr(jobs, "DISPATCH_SECONDS", 0.0)
+
+
+def files(folder):
+    result = json.loads((folder / workdir.RANKING).read_text())
+    del result["seconds"]
+    return result, (folder / workdir.SCORES).read_text()
+
+
+def test_figures_are_those_of_the_scores(toys, table, tmp_path, capsys):
+    path, pool, truth = table
+    config = tiny(path)
+    assert ranking.run(config, tmp_path / "w") == 0
+    assert "tau b" in capsys.readouterr().out
+    result, _ = files(tmp_path / "w")
+    rows = [json.loads(line) for line in (tmp_path / "w" / "scores.jsonl").read_text().splitlines()]
+    assert len(rows) == result["architectures"] == 30
+    # By accuracy the toys rank as the truth does; by loss too, as their weight is positive.
+    assert result["scores"]["accuracy"]["kendall_tau"] == pytest.approx(1)
+    assert result["kendall_tau"] == result["scores"]["loss"]["kendall_tau"] == pytest.approx(1)
+    assert result["kendall_tau_standard_error"] == pytest.approx(0)
+    known, params = np.array([(row["truth"], row["params"]) for row in rows]).T
+    tau = measures.kendall_tau(params, known)
+    assert result["params"]["kendall_tau"] == result["macs"]["kendall_tau"] == tau
+    combined = measures.rank_sum(known, params)
+    expected = measures.spearman(combined, known)
+    assert result["scores"]["loss_and_size_ranks"]["spearman"] == pytest.approx(expected)
+    inside = connected(np.array([SPACE.parse(row["arch"]) for row in rows])).sum()
+    assert result["connected"]["architectures"] == inside
+    assert [point["step"] for point in result["over_training"]["loss"]] == [8, 16]
+    assert result["agreement_of_seeds"]["loss"] == pytest.approx(1)
+    assert all((tmp_path / "w" / f"{name}.png").stat().st_size > 5_000 for name in PICTURES)
+    assert ranking.run(config, tmp_path / "w") == 0
+    assert "This ranking is finished" in capsys.readouterr().out
+
+
+def test_broken_off_anywhere_it_comes_to_the_same_end(toys, table, tmp_path, monkeypatch):
+    config = tiny(table[0])
+    config.checkpoint_every_steps = 2
+    ranking.run(config, tmp_path / "undisturbed")
+    left, plain = [0], ranking.Ranking
+
+    class Breaking(plain):
+        def __init__(self, *args):
+            super().__init__(*args)
+            between = self.keeper.between
+
+            def breaking(steps=0):
+                left[0] -= 1
+                if left[0] == 0:
+                    raise Broken
+                between(steps)
+
+            self.keeper.between = breaking
+
+    monkeypatch.setattr(ranking, "Ranking", Breaking)
+    for _ in range(5):
+        left[0] = 9
+        with pytest.raises(Broken):
+            ranking.run(config, tmp_path / "broken")
+    left[0] = 0
+    assert ranking.run(config, tmp_path / "broken") == 0
+    assert files(tmp_path / "broken") == files(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"truth": ""}, "config.truth is missing"),
+        ({"truth": "/nowhere"}, "config.truth: /nowhere cannot be read"),
+        ({"rank.column": "x"}, "no column 'x'; it has digits_test_acc_9ep"),
+        ({"rank.architectures": 10_000}, "rank.architectures=10000 exceeds the"),
+        ({"rank.points": 5}, "rank.points=5 exceeds config.supernet.epochs=4"),
+        ({"supernet.drop_path_keep": 0.9}, "supernet.drop_path_keep=0.9 must be 1 with"),
+        ({"data.shrink": 3}, "data.shrink=3 does not divide"),
+        (
+            {"supernet.separate_momentum": True, "supernet.path_per_device": True},
+            "needs the same path on every device",
+        ),
+    ],
+)
+def test_bad_input(table, tmp_path, changes, message):
+    config = tiny(table[0])
+    for name, value in changes.items():
+        section, _, field = name.rpartition(".")
+        (config[section] if section else config)[field] = value
+    with pytest.raises(UsageError, match=message):
+        ranking.run(config, tmp_path / "w")
+    assert not (tmp_path / "w").exists()
+
+
+def test_the_configs_are_sound(table):
+    check_fields(rank_nasbench201.get_config(), "rank")
+    config = rank_nasbench201.get_config("smoke")
+    config.truth, config.rank.column = str(table[0]), "digits_test_acc_9ep"
+    config.rank.architectures = 0
+    ranking.check(config)
+    with pytest.raises(ValueError, match="variant 'x'"):
+        rank_nasbench201.get_config("x")
+
+
+def test_a_real_one_with_every_rule(table, tmp_path):
+    """Strata, rates by complexity and separate momenta, in the compiled step."""
+    config = tiny(table[0])
+    config.seeds, config.rank.points = 1, 1
+    config.supernet.sampler, config.supernet.schedule = "stratified", "complexity"
+    config.supernet.separate_momentum = True
+    job = {}
+
+    class Watched(ranking.Ranking):
+        def finish(self):
+            job["it"] = self
+            super().finish()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "Ranking", Watched)
+        assert ranking.run(config, tmp_path / "w") == 0
+    result, _ = files(tmp_path / "w")
+    assert result["steps"] == 16 and -1 <= result["kendall_tau"] <= 1
+    progress = job["it"].progress
+    assert progress.trained.sum() == 16
+    trained = job["it"].pool[np.flatnonzero(progress.trained[0])]
+    assert len(np.unique(strata(trained))) > 1
+    # A momentum for each of the five operations of one edge; those of the others stay at zero.
+    traces = progress.supernet.optimizer[2].trace["stem"]["kernel"]
+    split = job["it"].recipe.group(np.arange(6))
+    moved = np.abs(np.asarray(traces)).reshape(5, -1).max(1) > 0
+    np.testing.assert_array_equal(np.flatnonzero(moved), np.unique(trained[:, split]))
+    assert int(progress.supernet.optimizer[3].step) == 16
