@@ -17,8 +17,7 @@ from jax import lax
 from bnao_jax import data, sampler
 from bnao_jax.data import Augmentation
 from bnao_jax.nn.layers import DropPath
-from bnao_jax.nn.sums import mean_over_devices
-from bnao_jax.parallel import AXIS, check_batch, over_devices, own_rows
+from bnao_jax.parallel import AXIS, check_batch, mean_over_devices, over_devices, own_rows
 
 
 class State(NamedTuple):
@@ -174,7 +173,7 @@ def make_train(apply, on_path, recipe: Recipe, devices):
             )
             # The path is to blame where its own device's loss fails, else the sum over devices.
             failing = lax.pmax(jnp.where(jnp.isfinite(loss), -1, row), AXIS)
-            loss, accuracy, gradients = mean_over_devices((loss, accuracy, gradients), AXIS)
+            loss, accuracy, gradients = mean_over_devices((loss, accuracy, gradients))
             mask = None
             if recipe.frozen_off_path:
                 mask = on_path(state.params, architecture)

@@ -17,8 +17,7 @@ from bnao_jax import data
 from bnao_jax.data import Augmentation
 from bnao_jax.evaluation import measure
 from bnao_jax.nn.layers import DropPath
-from bnao_jax.nn.sums import mean_over_devices
-from bnao_jax.parallel import AXIS, check_batch, over_devices, own_rows
+from bnao_jax.parallel import AXIS, check_batch, mean_over_devices, over_devices, own_rows
 from bnao_jax.supernet_training import cross_entropy, zeros
 
 STATISTICS_MOMENTUM = 0.1  # of the running statistics; the first batch counts in full
@@ -114,7 +113,7 @@ def make_train(network, recipe: Recipe, devices):
             dropout_key = jax.random.fold_in(dropout_key, lax.axis_index(AXIS))
             gradient = jax.grad(loss_of, has_aux=True)
             gradients, found = gradient(state.params, batch, targets, drop_path, dropout_key)
-            gradients, (loss, accuracy, used) = mean_over_devices((gradients, found), AXIS)
+            gradients, (loss, accuracy, used) = mean_over_devices((gradients, found))
             rate = jnp.where(state.step == 0, 1.0, STATISTICS_MOMENTUM)
             statistics = jax.tree.map(lambda s, u: s + rate * (u - s), state.statistics, used)
             updates, optimizer = recipe.optimizer.update(

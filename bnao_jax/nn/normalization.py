@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bnao_jax.nn.sums import AXES, joint_sums, mean_over_devices, wide
+from bnao_jax.nn.sums import AXES, joint_sums, wide
 
 EPSILON = 1e-5
 
@@ -14,7 +14,7 @@ EPSILON = 1e-5
 def _mean(x, axis_name):
     """Mean over all axes but the channels, over all devices of `axis_name`: `[C]`."""
     mean = jnp.mean(x, AXES, dtype=wide(x.dtype))
-    return mean if axis_name is None else mean_over_devices(mean, axis_name)
+    return mean if axis_name is None else lax.pmean(mean, axis_name)
 
 
 def batch_statistics(x, axis_name=None):
@@ -60,7 +60,7 @@ def _backward(axis_name, saved, gradients):
     d_offset, d_scale = joint_sums([wide_g, wide_g * unit]).T
     mean_g, mean_gu = (total / (x.size // x.shape[0]) for total in (d_offset, d_scale))
     if axis_name is not None:
-        mean_g, mean_gu = mean_over_devices((mean_g, mean_gu), axis_name)
+        mean_g, mean_gu = lax.pmean((mean_g, mean_gu), axis_name)
     dx = expand(rate * scale) * (wide_g - expand(mean_g) - unit * expand(mean_gu))
     return dx.astype(x.dtype), d_scale.astype(scale.dtype), d_offset.astype(offset.dtype), None
 

@@ -1,6 +1,5 @@
-"""Sums: several in one pass over the maps `[C, H, W, B]`, and means over devices."""
+"""Several sums in one pass over the maps `[C, H, W, B]`."""
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -19,18 +18,3 @@ def joint_sums(arrays):
     zeros = [jnp.zeros((), dtype)] * len(arrays)
     add = lambda a, b: [p + q for p, q in zip(a, b, strict=True)]
     return jnp.stack(lax.reduce(arrays, zeros, add, AXES), 1)
-
-
-def mean_over_devices(tree, axis_name):
-    """Mean of every leaf over the devices of `axis_name`, the same bits on each.
-
-    On a CPU the devices are added in their order, so that the result does not depend on which of
-    them share a process, as that of an all-reduce does. Elsewhere it is the platform's all-reduce.
-    """
-    if lax.axis_size(axis_name) == 1:
-        return tree
-    in_order = lambda x: jnp.mean(lax.all_gather(x, axis_name), 0)
-    mean = lambda x: lax.platform_dependent(
-        x, cpu=in_order, default=lambda x: lax.pmean(x, axis_name)
-    )
-    return jax.tree.map(mean, tree)
