@@ -133,6 +133,12 @@ def _shown(value):
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
+def job_of(config) -> str:
+    """Which of `JOBS` a config is for, by the sections it has."""
+    own = lambda job: sum(name in config for name in JOBS[job]) if hasattr(config, "keys") else 0
+    return max(JOBS, key=own)
+
+
 def check_fields(config, job="search"):
     """Raises UsageError naming the first field that is absent, unknown or cannot be by itself.
 

@@ -28,7 +28,7 @@ def main():
     path = command.required(ARCHS, "pool.txt")
     from launch import fields, wiring
 
-    fields.check_fields(config)
+    fields.check_fields(config, fields.job_of(config))
     shape, classes = wiring.form(config)
     outline = wiring.make_outline(config, classes)
     lines = command.read_lines(ARCHS)

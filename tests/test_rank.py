@@ -12,7 +12,7 @@ from bnao_jax import ranking as measures
 from bnao_jax import supernet_training
 from bnao_jax.evaluation import Scores
 from bnao_jax.spaces.nasbench201.space import connected, nasbench201_space, strata
-from configs import rank_nasbench201
+from configs import dynamic, rank_nasbench201
 from launch import jobs, ranking, wiring, workdir
 from launch.command import UsageError
 from launch.fields import check_fields
@@ -170,14 +170,15 @@ def test_bad_input(table, tmp_path, changes, message):
     assert not (tmp_path / "w").exists()
 
 
-def test_the_configs_are_sound(table):
-    check_fields(rank_nasbench201.get_config(), "rank")
-    config = rank_nasbench201.get_config("smoke")
+@pytest.mark.parametrize("module", [rank_nasbench201, dynamic])
+def test_the_configs_are_sound(table, module):
+    check_fields(module.get_config(), "rank")
+    config = module.get_config("smoke")
     config.truth, config.rank.column = str(table[0]), "digits_test_acc_9ep"
     config.rank.architectures = 0
     ranking.check(config)
     with pytest.raises(ValueError, match="variant 'x'"):
-        rank_nasbench201.get_config("x")
+        module.get_config("x")
 
 
 def test_a_real_one_with_every_rule(table, tmp_path):
