@@ -90,6 +90,11 @@ def complexity_exponents(complexities, *, least=0.25, most=4.0):
     return (omega * logs + tau).astype(np.float32)
 
 
+def complexity_factors(passed, exponents):
+    """(1 - passed)^exponent, CaLR's factor of the rate after a share `passed` of the steps."""
+    return jnp.power(jnp.maximum(1 - passed, 0.0), jnp.asarray(exponents))
+
+
 class StepState(NamedTuple):
     """How many updates there have been."""
 
@@ -105,7 +110,7 @@ def complexity_aware(total_steps):
     """
 
     def update(updates, state, params=None, *, exponents, shares=None, **extra):
-        powers = jnp.power(jnp.maximum(1 - state.step / total_steps, 0.0), jnp.asarray(exponents))
+        powers = complexity_factors(state.step / total_steps, exponents)
         factor = jnp.mean(powers) if shares is None else jnp.sum(shares * powers)
         return jax.tree.map(lambda u: factor * u, updates), StepState(state.step + 1)
 

@@ -8,12 +8,15 @@ Example::
 
     weights = proportional(params)                        # once per pool
     index = draw(jax.random.fold_in(key, step), weights)  # every step
+
+Strict fairness draws several architectures a step, of the whole space and not of a pool.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-RULES = ("proportional", "uniform", "stratified")
+RULES = ("proportional", "uniform", "stratified", "strictly_fair")
 
 
 def proportional(sizes, exponent=1.0):
@@ -47,3 +50,32 @@ def draw(key, log_weights, shape=()):
 def expected_counts(log_weights, steps):
     """Expected number of steps that train each architecture: float32[P] (Eq. 4)."""
     return steps * jax.nn.softmax(log_weights)
+
+
+def strictly_fair(key, options, shared=None):
+    """Draws K architectures int32[K, D] that take, at every decision, each of K options once.
+
+    Chu, Zhang, Xu, "FairNAS: Rethinking Evaluation Fairness of Weight Sharing Neural Architecture
+    Search", 2019, https://arxiv.org/abs/1907.01845.
+
+    Args:
+      key: random key, consumed.
+      options: K at each of the D decisions.
+      shared: a decision at which all K take the same option, drawn with equal probabilities, as
+        `optimizer.separated_momentum` needs it; or None.
+
+    Raises:
+      ValueError: the decisions have different numbers of options.
+    """
+    if len(set(options)) > 1:
+        raise ValueError(f"strict fairness needs as many options at every decision, not {options}")
+    every = jnp.broadcast_to(
+        jnp.arange(options[0], dtype=jnp.int32)[:, None], (*options[:1], len(options))
+    )
+    drawn = jax.random.permutation(key, every, independent=True)
+    return drawn if shared is None else drawn.at[:, shared].set(drawn[0, shared])
+
+
+def numbers(pool, options):
+    """The place int[P] of each architecture [P, D] in a list of all, the last decision fastest."""
+    return pool @ np.cumprod((1, *options[:0:-1]), dtype=np.int32)[::-1]

@@ -1,6 +1,7 @@
-"""Training of shared weights: many steps per dispatch, each along one drawn architecture.
+"""Training of shared weights: many steps per dispatch, each along one or more drawn architectures.
 
-Shapes: P rows of the padded pool, D decisions, B images in the global batch, N in the train part.
+Shapes: P rows of the padded pool, D decisions, B images in the global batch, N in the train part, K
+paths of a step.
 Knows neither space nor strategy: it takes functions of weights, images and an architecture.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from bnao_jax import data, sampler
+from bnao_jax import data, optimizer, sampler
 from bnao_jax.data import Augmentation
 from bnao_jax.nn.layers import DropPath
 from bnao_jax.parallel import AXIS, check_batch, mean_over_devices, over_devices, own_rows
@@ -32,7 +33,9 @@ class Material(NamedTuple):
     """What a round trains on: train images uint8[N, H, W, C], labels int32[N], the padded pool.
 
     `pool` is int32[P, D], `log_weights` float32[P] with -inf in the padding (see `sampler`),
-    `exponents` float32[P] where the rates depend on the path (see `optimizer`), else None.
+    `exponents` float32[P] where the rates depend on the path (see `optimizer`), else None. `places`
+    is the row of each architecture of the whole space, in the order of `sampler.numbers`, where all
+    are in the pool and a step draws several, else None.
     """
 
     images: jax.Array
@@ -40,6 +43,7 @@ class Material(NamedTuple):
     pool: jax.Array
     log_weights: jax.Array
     exponents: jax.Array | None = None
+    places: jax.Array | None = None
 
 
 class Report(NamedTuple):
@@ -60,6 +64,21 @@ class Report(NamedTuple):
     failed_row: jax.Array
 
 
+def draw_one(key, material):
+    """The row int32[1] of one path, drawn by the material's log weights."""
+    return sampler.draw(key, material.log_weights, (1,))
+
+
+def draw_fairly(options, shared=None):
+    """Returns `(key, material) -> int32[K]`, the rows of K paths; see `sampler.strictly_fair`."""
+
+    def draw(key, material):
+        pool = sampler.strictly_fair(key, options, shared)
+        return material.places[sampler.numbers(pool, options)]
+
+    return draw
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """How the supernet is trained.
@@ -72,12 +91,15 @@ class Recipe:
       augmentation: what happens to training images.
       label_smoothing: 0..1.
       drop_path_keep: keep probability at the last cell and the last step, or None.
-      path_per_device: whether each device draws its own architecture.
+      draw: function (key, material) to the rows int32[K] of the paths of a step. All see the same
+        images; their gradients are added.
+      path_per_device: whether each device draws its own paths.
       frozen_off_path: whether weights off the path are spared weight decay and momentum.
       path_rate: None, or how the rate depends on the path: "own", by its own exponent, or "mean",
-        by the mean over all paths as they are drawn; the optimizer then takes `exponents`.
+        by the mean over all paths as they are drawn; the optimizer then takes `exponents`. "loss":
+        each path's loss is weighted instead, as it has to be where a step trains several.
       group: None, or a function of an architecture int32[D] to its group; the optimizer then takes
-        `group`.
+        `group`, that of the first path.
     """
 
     batch_size: int
@@ -87,6 +109,7 @@ class Recipe:
     augmentation: Augmentation
     label_smoothing: float = 0.0
     drop_path_keep: float | None = None
+    draw: Callable = draw_one
     path_per_device: bool = False
     frozen_off_path: bool = True
     path_rate: str | None = None
@@ -137,15 +160,49 @@ def make_train(apply, on_path, recipe: Recipe, devices):
         keep = 1 - (1 - recipe.drop_path_keep) * (step + 1) / recipe.total_steps
         return DropPath(keep, data.example_keys(key, own_rows(recipe.batch_size)))
 
-    def of_path(material, row):
-        """What the optimizer is told about the path."""
-        told = {} if recipe.group is None else {"group": recipe.group(material.pool[row])}
+    def of_path(material, rows):
+        """What the optimizer is told about the paths."""
+        told = {} if recipe.group is None else {"group": recipe.group(material.pool[rows[0]])}
         if recipe.path_rate == "own":
-            told |= {"exponents": material.exponents[row]}
+            told |= {"exponents": material.exponents[rows]}
         elif recipe.path_rate == "mean":
             shares = jax.nn.softmax(material.log_weights)
             told |= {"exponents": material.exponents, "shares": shares}
         return told
+
+    def along(state, batch, architecture, drop_path):
+        """(loss, accuracy), gradients of one path."""
+        gradient = jax.value_and_grad(loss_of, has_aux=True)
+        return gradient(state.params, *batch, architecture, drop_path)
+
+    def along_all(state, batch, material, rows, drop_path):
+        """(losses [K], mean accuracy), the sum of the gradients of all paths."""
+        if len(rows) == 1:
+            (loss, accuracy), gradients = along(state, batch, material.pool[rows[0]], drop_path)
+            return (loss[None], accuracy), gradients
+        weights = jnp.ones(len(rows))
+        if recipe.path_rate == "loss":
+            passed = state.step / recipe.total_steps
+            weights = optimizer.complexity_factors(passed, material.exponents[rows])
+
+        def add(total, path):
+            row, weight = path
+            found, gradients = along(state, batch, material.pool[row], drop_path)
+            return jax.tree.map(lambda t, g: t + weight * g, total, gradients), found
+
+        zero = jax.tree.map(jnp.zeros_like, state.params)
+        gradients, (losses, accuracies) = lax.scan(add, zero, (rows, weights))
+        return (losses, accuracies.mean()), gradients
+
+    def path_of(params, architectures):
+        """Masks of the weights on any of the paths, here or on another device."""
+        mask = on_path(params, architectures[0])
+        if len(architectures) > 1:
+            masks = jax.vmap(on_path, (None, 0))(params, architectures)
+            mask = jax.tree.map(lambda m: m.any(0), masks)
+        if recipe.path_per_device:
+            mask = jax.tree.map(lambda m: lax.pmax(m.astype(jnp.int32), AXIS) > 0, mask)
+        return mask
 
     def train(state, material, key, steps):
         examples = material.labels.shape[0]
@@ -159,35 +216,29 @@ def make_train(apply, on_path, recipe: Recipe, devices):
             draw_key, augment_key, drop_key = keys
             if recipe.path_per_device:
                 draw_key = jax.random.fold_in(draw_key, lax.axis_index(AXIS))
-            row = sampler.draw(draw_key, material.log_weights)
-            architecture = material.pool[row]
-            images, labels = data.training_batch(
+            rows = recipe.draw(draw_key, material)
+            batch = data.training_batch(
                 *(augment_key, material.images, material.labels, permutation, state.step),
                 batch_size=recipe.batch_size,
                 rows=own_rows(recipe.batch_size),
                 augmentation=recipe.augmentation,
             )
             drop_path = drop_path_of(state.step, drop_key)
-            (loss, accuracy), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-                state.params, images, labels, architecture, drop_path
-            )
+            found, gradients = along_all(state, batch, material, rows, drop_path)
             # The path is to blame where its own device's loss fails, else the sum over devices.
-            failing = lax.pmax(jnp.where(jnp.isfinite(loss), -1, row), AXIS)
-            loss, accuracy, gradients = mean_over_devices((loss, accuracy, gradients))
-            mask = None
-            if recipe.frozen_off_path:
-                mask = on_path(state.params, architecture)
-                if recipe.path_per_device:
-                    mask = jax.tree.map(lambda m: lax.pmax(m.astype(jnp.int32), AXIS) > 0, mask)
-            updates, optimizer = recipe.optimizer.update(
+            failing = lax.pmax(jnp.where(jnp.isfinite(found[0]), -1, rows).max(), AXIS)
+            (losses, accuracy), gradients = mean_over_devices((found, gradients))
+            loss = losses.mean()
+            mask = path_of(state.params, material.pool[rows]) if recipe.frozen_off_path else None
+            updates, momentum = recipe.optimizer.update(
                 gradients,
                 state.optimizer,
                 state.params,
                 learning_rate=recipe.learning_rate(state.step),
                 mask=mask,
-                **of_path(material, row),
+                **of_path(material, rows),
             )
-            trained = jnp.zeros_like(report.counts).at[row].add(1)
+            trained = jnp.zeros_like(report.counts).at[rows].add(1)
             if recipe.path_per_device:
                 trained = lax.psum(trained, AXIS)
             failed = ~jnp.isfinite(loss) & (report.failed_step < 0)
@@ -197,11 +248,11 @@ def make_train(apply, on_path, recipe: Recipe, devices):
                 counts=report.counts + trained,
                 failed_step=jnp.where(failed, state.step, report.failed_step),
                 failed_row=jnp.where(
-                    failed, jnp.where(failing < 0, row, failing), report.failed_row
+                    failed, jnp.where(failing < 0, rows[0], failing), report.failed_row
                 ),
             )
             params = optax.apply_updates(state.params, updates)
-            return State(params, optimizer, state.step + 1), report
+            return State(params, momentum, state.step + 1), report
 
         counts = jnp.zeros(material.pool.shape[0], jnp.int32)
         report = Report(jnp.float32(0), jnp.float32(0), counts, jnp.int32(-1), jnp.int32(-1))

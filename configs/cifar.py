@@ -54,7 +54,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.supernet = supernet = ConfigDict()
     supernet.epochs = 50  # a round
     supernet.batch_size = 64  # over all devices
-    supernet.sampler = "proportional"  # proportional (Eq. 3), uniform, stratified (nasbench201)
+    # proportional (Eq. 3), uniform; of nasbench201 also stratified and, in launch.rank,
+    # strictly_fair
+    supernet.sampler = "proportional"
     supernet.size_exponent = 1.0  # of proportional: P(x) ~ size ** size_exponent
     # cosine to learning_rate_end, exponential by rate_decay an epoch, complexity: (1 - t/T) to a
     # power that falls with the path's size (CaLR), complexity_mean: the same mean rate for all

@@ -2,14 +2,15 @@
 
 Jeon et al., "Subnet-Aware Dynamic Supernet Training for Neural Architecture Search", CVPR 2025,
 https://arxiv.org/abs/2503.10740: as configs/rank_nasbench201.py, but the rate falls faster for
-simple paths (CaLR), and the operations of one random edge have a momentum each. The paper's variant
-with strict fairness is not here.
+simple paths (CaLR), and the operations of one random edge have a momentum each.
 
     python -m launch.rank --config=configs/dynamic.py --config.truth=FILE
 
     --config.supernet.schedule=complexity_mean   the control: all paths, the same mean rate
     --config.supernet.schedule=cosine            momentum separation alone
     --config.supernet.separate_momentum=False    CaLR alone
+    --config.supernet.sampler=strictly_fair      five paths a step, which share the random edge's
+                                                 operation; CaLR weights the loss of each
 """
 
 from configs import rank_nasbench201

@@ -15,6 +15,8 @@ Vary it from the command line, for example
 
     --config.supernet.sampler=proportional --config.supernet.size_exponent=2
     --config.supernet.sampler=stratified       each depth as often as the others
+    --config.supernet.sampler=strictly_fair    every operation of every edge in each step, which
+                                               costs five times as much (FairNAS)
     --config.supernet.schedule=complexity      CaLR; complexity_mean is its control
     --config.supernet.separate_momentum=True   a momentum for each operation of one edge
 """

@@ -157,13 +157,15 @@ class Benchmark:
     def programs(self, only=None):
         """Initial weights, a `step` and a `score` function of rows of the pool."""
         made = wiring.make_supernet(self.config, self.outline, self.images, self.devices, only)
-        params, train, recipe, evaluate = made
+        train, recipe, evaluate = made
+        params = wiring.initial_weights(self.config, self.outline, self.images)
         params = jax.device_get(params)  # training takes the memory of the device's copy
         part = data.split(self.images, self.config.data.valid_examples, seed=0)
         config = self.config
         material = replicate(
             wiring.make_material(
-                *(config, part[0], self.pool, self.cost(self.pool).params, len(self.pool))
+                *(config, self.space, part[0], self.pool, self.cost(self.pool).params),
+                len(self.pool),
             ),
             self.devices,
         )
@@ -424,8 +426,9 @@ class Benchmark:
             config = config.copy_and_resolve_references()
             config.network.dtype = dtype
             made = wiring.make_supernet(config, self.outline, images, self.devices)
-            params, train, recipe, evaluate = made
+            train, recipe, evaluate = made
             if trained is None:
+                params = wiring.initial_weights(config, self.outline, images)
                 trained = self._trained(params, train, recipe, parts[0], pool)
             calibration = parts[0].images[: config.scoring.calibration_images]
             with self.display.phase(f"score in {dtype}", len(pool), "architectures") as advance:
@@ -441,7 +444,9 @@ class Benchmark:
         yield self.figure("bfloat16_largest_change", change, "accuracy", spread=_spread(found[0]))
 
     def _trained(self, params, train, recipe, part, pool):
-        material = wiring.make_material(self.config, part, pool, self.cost(pool).params, len(pool))
+        material = wiring.make_material(
+            *(self.config, self.space, part, pool, self.cost(pool).params, len(pool))
+        )
         material = replicate(material, self.devices)
         key = jax.random.key(self.config.seed)
         state = supernet_training.initial_state(recipe, params)

@@ -142,8 +142,8 @@ class Programs:
         self.outline = wiring.make_outline(config, classes)
         images = unseen_images(config, self.shape, classes)
         made = wiring.make_supernet(config, self.outline, images, devices)
-        params, self.train_steps, self.recipe, self.evaluate = made
-        self.params = jax.eval_shape(lambda: params)
+        self.train_steps, self.recipe, self.evaluate = made
+        self.params = jax.eval_shape(lambda: wiring.initial_weights(config, self.outline, images))
         pool = self.outline.space.sample(jax.random.key(config.seed), sampled(config))
         self.macs = float(np.median(wiring.make_cost(config, self.outline, self.shape)(pool).macs))
 

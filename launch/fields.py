@@ -14,7 +14,13 @@ INT32 = 2**31 - 1  # steps, rows and images are counted in int32
 FLOAT32 = float(np.finfo(np.float32).max)
 ARCHITECTURES = 100_000  # of a whole search, at most: each is scored in every round
 # Fields and sections that only some jobs have; the others all have.
-JOBS = {"search": ("search", "nao", "final"), "rank": ("rank", "seeds", "truth")}
+JOBS = {
+    "search": ("search", "nao", "final"),
+    "rank": ("rank", "seeds", "truth"),
+    "study": ("study", "final", "seeds", "truth"),
+}
+# A study has several of these, and trains all its architectures alone or none.
+WITHOUT = {"study": ("supernet.epochs", "supernet.sampler", "final.top")}
 CHOICES = {
     "space.name": tuple(SPACES),
     "space.operations": OPERATIONS,
@@ -27,6 +33,7 @@ CHOICES = {
     "search.strategy": ("nao", "random"),
     "data.name": tuple(data.LOADERS),
     "rank.score": ("loss", "accuracy"),
+    "study.score": ("loss", "accuracy"),
 }
 WHOLE = {  # the least and the most
     "seed": (0, 2**32 - 1),  # what NumPy's RandomState takes
@@ -59,6 +66,8 @@ WHOLE = {  # the least and the most
     "rank.architectures": (0, ARCHITECTURES),
     "rank.points": (1, 1_000),
     "rank.point_architectures": (2, ARCHITECTURES),
+    "study.architectures": (2, ARCHITECTURES),
+    "study.candidates": (4, ARCHITECTURES),
     "final.top": (0, ARCHITECTURES),
     "final.epochs": (1, INT32),
     "final.batch_size": (1, INT32),
@@ -80,7 +89,10 @@ SWITCHES = (
     *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device", "final.auxiliary"),
     *("supernet.nesterov", "supernet.separate_momentum"),
 )
-TEXTS = ("compilation_cache", "data.data_dir", "data.path", "truth", "rank.column")
+TEXTS = (
+    *("compilation_cache", "data.data_dir", "data.path", "truth"),
+    *("rank.column", "study.column"),
+)
 
 
 def _whole(value):
@@ -109,6 +121,16 @@ def _rules():
         (TEXTS, lambda v: isinstance(v, str), "text"),
     ):
         yield from ((name, holds, rule) for name in names)
+    for name, among, rule in (
+        ("study.epochs", lambda v: _whole(v) and 1 <= v <= INT32, "whole numbers of at least 1"),
+        ("study.samplers", CHOICES["supernet.sampler"].__contains__, f"of {list(sampler.RULES)}"),
+    ):
+        yield name, _all_different(among), f"a tuple of one or more, all different, {rule}"
+
+
+def _all_different(among):
+    """Whether a value is a tuple of different members that are all `among`."""
+    return lambda v: isinstance(v, tuple) and v and all(map(among, v)) and len({*v}) == len(v)
 
 
 RULES = {name: (holds, rule) for name, holds, rule in _rules()}
@@ -148,7 +170,8 @@ def check_fields(config, job="search"):
         raise UsageError(f"--config: a {type(config).__name__} came of it, not a ConfigDict")
     found = dict(_fields(config))
     others = {part for name, parts in JOBS.items() if name != job for part in parts}
-    rules = {n: rule for n, rule in RULES.items() if n.split(".")[0] not in others - {*JOBS[job]}}
+    absent = {*WITHOUT.get(job, ()), *others} - {*JOBS[job]}
+    rules = {n: rule for n, rule in RULES.items() if absent.isdisjoint((n, n.split(".")[0]))}
     for name in found:
         if name not in rules:
             raise UsageError(f"config.{name}: there is no such field")

@@ -1,4 +1,4 @@
-"""Pictures of a ranking, for reading rather than for computing."""
+"""Pictures of rankings, for reading rather than for computing."""
 
 import matplotlib
 import numpy as np
@@ -9,6 +9,7 @@ from bnao_jax import ranking
 
 SIZE_CLASSES = 10  # of equally many architectures
 LOWEST_LEFT_OUT = 0.03  # of all, in the picture of scores
+STUDY_LINES = {"diverse": "-", "similar": "--"}
 NUMBER = ticker.FuncFormatter(lambda value, place: f"{value:,.0f}")
 matplotlib.rcParams["svg.hashsalt"] = "bnao_jax"  # the same picture is the same file
 
@@ -80,4 +81,31 @@ def trained_by_size(params, trained, sampler):
     )
     axes.bar(range(len(classes)), means)
     axes.set_xticks(range(len(classes)), labels, rotation=45, ha="right")
+    return figure
+
+
+def study(cells, score):
+    """Pairwise accuracy over the length of training, a line for each row of a study's table.
+
+    `cells` are the dicts of study.json.
+    """
+    figure, axes = _figure(
+        f"How well shared weights rank (by {score})",
+        *("epochs of a supernet", "pairwise accuracy, %"),
+    )
+    rows = {}
+    for cell in cells:
+        rows.setdefault((cell["sizes"], cell["sampler"]), []).append(cell)
+    samplers = list(dict.fromkeys(sampler for _, sampler in rows))
+    for (sizes, sampler), row in rows.items():
+        axes.errorbar(
+            [cell["epochs"] for cell in row],
+            [100 * cell["pairwise_accuracy"] for cell in row],
+            [100 * (cell["standard_error"] or 0.0) for cell in row],
+            **dict(marker="o", capsize=3, label=f"{sizes} sizes, {sampler}"),
+            **dict(color=f"C{samplers.index(sampler)}", linestyle=STUDY_LINES[sizes]),
+        )
+    axes.axhline(50, color="grey", linestyle=":", label="chance")
+    axes.set_xlim(left=0)
+    axes.legend(title="± standard error over supernets")
     return figure

@@ -3,6 +3,7 @@
     python -m launch.rank --config=configs/rank_nasbench201.py:smoke --config.truth=FILE
     python -m launch.rank --config=configs/rank_nasbench201.py --config.truth=FILE \\
         --config.supernet.sampler=proportional --workdir=runs/rank_proportional
+    python -m launch.rank --config=configs/rank_study.py:smoke
 
 Flags:
   --config=FILE[:VARIANT]   the experiment; its fields are explained in the file
@@ -14,12 +15,15 @@ Flags:
   --coordinator=HOST:PORT --processes=N --process=I
                             one of N processes, as in launch.search
 
-Trains `seeds` supernets one after the other, scores the architectures with each, and compares. The
-same command goes on with a run that was broken off.
+The first two train `seeds` supernets one after the other, score the architectures with each, and
+compare. The same command goes on with a run that was broken off.
 
 The folder receives ranking.json (Kendall's tau b, Spearman, pairwise accuracy and more, means and
 standard errors over the supernets, for each kind of score and for the baselines params and macs),
 scores.jsonl (every architecture), pictures as PNG, metrics.jsonl, config.json, checkpoints.
+
+The third trains architectures alone, unless a truth is given, and then supernets of several lengths
+and samplers on few architectures; its tables are printed and in study.json.
 """
 
 import sys
@@ -30,9 +34,10 @@ from launch import command, run_flags
 def main():
     """Ranks as the flags describe."""
     config = command.required(command.CONFIG, "configs/rank_nasbench201.py")
-    from launch import ranking  # after the flags are known to be right: it takes a second
+    from launch import fields, ranking, studying  # after the flags are known to be right: a second
 
-    return run_flags.run_job(ranking.run, config)
+    job = studying if fields.job_of(config) == "study" else ranking
+    return run_flags.run_job(job.run, config)
 
 
 if __name__ == "__main__":

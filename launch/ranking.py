@@ -2,22 +2,22 @@
 
 import importlib.metadata
 import json
+import math
 import platform
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from bnao_jax import ground_truth, ranking, supernet_training
+from bnao_jax import ranking, supernet_training
 from bnao_jax.checkpoint import fill
-from bnao_jax.parallel import replicate
 from launch import jobs, pictures, wiring, workdir
 from launch.command import UsageError
 from launch.fields import check_fields
 from launch.results import PACKAGES
 from launch.spaces import SPACES
-
-ACCURACY, LOSS = range(2)  # rows of what is kept of an evaluation
+from launch.trainings import ACCURACY, LOSS, NO_SCORES, TrainingJob
+from launch.truth import load_truth
 
 
 def run(config, folder, *, restart=False) -> int:
@@ -31,11 +31,20 @@ def check(config):
     """Raises UsageError naming the first field that cannot be; reads the truth."""
     check_fields(config, "rank")
     outline = wiring.make_outline(config, classes=10)
-    truth = load_truth(config, outline.space)
+    truth = load_truth(config.truth, config.rank.column, outline.space)
     if config.rank.architectures > len(truth.pool):
         raise UsageError(
             f"config.rank.architectures={config.rank.architectures} exceeds the {len(truth.pool)} "
             f"of config.truth={config.truth}"
+        )
+    space = outline.space
+    if config.supernet.sampler == "strictly_fair" and (
+        len(set(space.options)) > 1 or len(truth.pool) < math.prod(space.options)
+    ):
+        raise UsageError(
+            "config.supernet.sampler='strictly_fair' needs as many options at every decision, and "
+            f"all {math.prod(space.options)} architectures of {space.name} in config.truth, which "
+            f"has {len(truth.pool)}"
         )
     if config.rank.points > config.supernet.epochs:
         raise UsageError(
@@ -43,22 +52,6 @@ def check(config):
             f"{config.supernet.epochs}"
         )
     wiring.check_shared(config)
-
-
-def load_truth(config, space):
-    """The `GroundTruth` of a config."""
-    if not config.truth:
-        raise UsageError(
-            "config.truth is missing; for example --config.truth=nasbench201.csv.gz: a CSV file "
-            f"with the columns arch_str and {config.rank.column}, in percent"
-        )
-    return wiring.named("config.truth", _load_truth, config.truth, space, config.rank.column)
-
-
-def _load_truth(path, space, column):
-    truth = ground_truth.load(path, space)
-    truth.of(truth.pool[:1], column)
-    return truth
 
 
 class Progress(NamedTuple):
@@ -85,17 +78,14 @@ class Progress(NamedTuple):
     trained: np.ndarray
 
 
-NO_SCORES = np.zeros((2, 0), np.float32)
-
-
-class Ranking(jobs.Job):
+class Ranking(TrainingJob):
     """One ranking: what it is made of, and how far it has come."""
 
     PARTS = ("train", "score")
 
     def __init__(self, config, folder, images):
         super().__init__(config, folder, images)
-        truth = load_truth(config, self.space)
+        truth = load_truth(config.truth, config.rank.column, self.space)
         self.pool = truth.pool
         self.costs = self.cost_of(self.pool)
         order = np.random.RandomState(config.seed).permutation(len(self.pool))
@@ -120,9 +110,7 @@ class Ranking(jobs.Job):
         """Makes the supernet of a seed and its programs."""
         config = self.config.copy_and_resolve_references()
         config.seed += seed
-        made = wiring.make_supernet(config, self.outline, self.images, self.devices)
-        params, self.train_steps, self.recipe, self.evaluate_pool = made
-        self.fresh = supernet_training.initial_state(self.recipe, params)
+        self.fresh = self.make_supernet(config)
         self.key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def weights(self, progress):
@@ -165,53 +153,25 @@ class Ranking(jobs.Job):
 
     def train(self, until):
         """Trains the present supernet until a step."""
-        params, config = self.costs.params, self.config
-        material = wiring.make_material(
-            *(config, self.train_part, self.pool, params, len(self.pool))
+        number = self.progress.seed + 1
+        self.train_paths(
+            *(self.config, self.pool, self.key),
+            title=f"supernet {number} of {self.config.seeds}: train",
+            place=f" of supernet {number}",
+            until=until,
+            supernet=number,
         )
-        material = replicate(material, self.devices)
-        examples, done = len(self.train_part.labels), int(self.progress.supernet.step)
-        title = f"supernet {self.progress.seed + 1} of {config.seeds}: train"
-        phase = self.display.phase(title, self.recipe.total_steps, "steps", done=done)
-        with self.timed("train"), phase as advance:
-            for step, steps in self.dispatches(self.recipe, examples, done, until):
-                state = self.progress.supernet
-                state, report = self.train_steps(state, material, self.key, np.int32(steps))
-                place = f" of supernet {self.progress.seed + 1}"
-                self.check_finite(report, self.recipe, self.pool.__getitem__, place)
-                counts = self.progress.counts + np.asarray(report.counts)
-                self.progress = self.progress._replace(supernet=state, counts=counts)
-                loss, accuracy = float(report.loss), float(report.accuracy)
-                self.metrics.write(
-                    **dict(phase="train", supernet=self.progress.seed + 1, step=step + steps),
-                    **dict(loss=loss, accuracy=accuracy),
-                )
-                advance(steps, f"loss {loss:.3f}")
-                self.keeper.between(steps)
 
     def score(self):
         """Scores the architectures with the present supernet, and goes on to the next point."""
         seed, point = self.progress.seed, self.progress.point
         last = point == len(self.steps) - 1
-        rows, done = self.chosen if last else self.on_the_way, self.progress.partial.shape[1]
-        count = wiring.scored_examples(self.config)
-        valid = tuple(part[:count] for part in self.valid_part)
-        calibration = self.train_part.images[: self.config.scoring.calibration_images]
-
-        def on_scores(found):
-            partial = np.concatenate([self.progress.partial, np.stack(found)], 1)
-            self.progress = self.progress._replace(partial=partial)
-            advance(len(found.loss))
-            self.keeper.between()
-
+        rows = self.chosen if last else self.on_the_way
         title = f"supernet {seed + 1} of {self.config.seeds}: score"
-        phase = self.display.phase(title, len(rows), "architectures", done=done)
-        with self.timed("score"), phase as advance:
-            params, pool = self.progress.supernet.params, self.pool[rows[done:]]
-            self.evaluate_pool(params, pool, valid, calibration, progress=on_scores)
+        scores = self.score_pool(self.pool[rows], title=title)
         target = self.progress.scores[seed] if last else self.progress.points[seed, point]
-        target[:] = self.progress.partial
-        self.progress = self.progress._replace(point=point + 1, partial=NO_SCORES)
+        target[:] = scores
+        self.progress = self.progress._replace(point=point + 1)
         taus = {
             f"kendall_tau_of_{name}": ranking.kendall_tau(values, self.truth[rows])
             for name, values in plain_scores(target).items()

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bnao_jax import supernet_training, training
+from bnao_jax import supernet_training
 from bnao_jax.checkpoint import fill, flat
-from bnao_jax.nn.initialization import initialize
-from bnao_jax.parallel import from_first, replicate
+from bnao_jax.parallel import from_first
 from bnao_jax.search import EVALUATE, PROPOSE, TRAIN, SearchState, begin, search
 from launch import jobs, wiring
 from launch.results import Results, finished
+from launch.trainings import ACCURACY, NO_SCORES, TrainingJob
 
 PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
 
@@ -30,7 +30,7 @@ class Progress(NamedTuple):
       search: the rounds.
       supernet: shared weights, momentum, step within the round.
       counts: int64[capacity], how often the present round trained each of its architectures.
-      scores: float32[…] of the evaluation under way.
+      partial: float32[2, …], accuracies and losses of the evaluation under way.
       control: float32[…], scores of the random control, once they are all known.
       alone: float64[…], validation accuracies of the finals that are done.
       final: training state of the final under way, or ().
@@ -39,16 +39,13 @@ class Progress(NamedTuple):
     search: SearchState
     supernet: supernet_training.State
     counts: np.ndarray
-    scores: np.ndarray
+    partial: np.ndarray
     control: np.ndarray
     alone: np.ndarray
     final: Any
 
 
-NO_SCORES = np.zeros(0, np.float32)
-
-
-class Search(jobs.Job):
+class Search(TrainingJob):
     """One search: what it is made of, how far it has come, and how long each part took."""
 
     PARTS = ("train", "score", "strategy", "final")
@@ -61,14 +58,12 @@ class Search(jobs.Job):
         self.seed_key, self.begin_key, self.search_key = keys[:3]
         self.train_key, self.final_key, self.control_key = keys[3:]
         seeds = self.space.sample(self.seed_key, config.search.seeds, accept=self.accept)
-        made = wiring.make_supernet(config, self.outline, images, self.devices)
-        params, self.train_steps, self.recipe, self.evaluate_pool = made
         self.capacity = max(config.search.seeds, config.search.proposals)
         self.progress = Progress(
             search=begin(self.begin_key, self.strategy, seeds),
-            supernet=supernet_training.initial_state(self.recipe, params),
+            supernet=self.make_supernet(config),
             counts=np.zeros(self.capacity, np.int64),
-            **dict(scores=NO_SCORES, control=NO_SCORES, alone=np.zeros(0), final=()),
+            **dict(partial=NO_SCORES, control=NO_SCORES[ACCURACY], alone=np.zeros(0), final=()),
         )
         self.results = Results(folder, self.space, self.cost_of)
 
@@ -93,7 +88,7 @@ class Search(jobs.Job):
         )
         if final:
             pool, _, _ = self.finalists()
-            *_, fresh = self.make_final(pool[len(progress.alone)])
+            *_, fresh = self.make_final(pool[len(progress.alone)], self.final_key)
             self.progress = self.progress._replace(final=fill(fresh, final))
 
     def where(self) -> str:
@@ -157,28 +152,12 @@ class Search(jobs.Job):
 
     def train(self, number, rows):
         """Trains the shared weights for one round; weights carry over, the schedule restarts."""
-        params = self.cost_of(rows).params
-        material = wiring.make_material(self.config, self.train_part, rows, params, self.capacity)
-        material = replicate(material, self.devices)
-        key = jax.random.fold_in(self.train_key, number)
-        done = int(self.progress.supernet.step)
-        title = f"round {number} of {self.config.search.rounds}: train"
-        total = self.recipe.total_steps
-        with self.timed("train"), self.display.phase(title, total, "steps", done=done) as advance:
-            for step, steps in self.dispatches(self.recipe, len(self.train_part.labels), done):
-                state = self.progress.supernet
-                state, report = self.train_steps(state, material, key, np.int32(steps))
-                loss, accuracy = float(report.loss), float(report.accuracy)
-                self.check_finite(report, self.recipe, rows.__getitem__, f" of round {number}")
-                counts = self.progress.counts + np.asarray(report.counts)
-                self.progress = self.progress._replace(supernet=state, counts=counts)
-                rate = float(self.recipe.learning_rate(step))
-                self.metrics.write(
-                    **dict(phase="train", round=number, step=step + steps, loss=loss),
-                    **dict(accuracy=accuracy, learning_rate=rate),
-                )
-                advance(steps, f"loss {loss:.3f}")
-                self.keeper.between(steps)
+        self.train_paths(
+            *(self.config, rows, jax.random.fold_in(self.train_key, number)),
+            title=f"round {number} of {self.config.search.rounds}: train",
+            place=f" of round {number}",
+            round=number,
+        )
         counts = self.progress.counts[: len(rows)]
         self.progress = self.progress._replace(
             supernet=supernet_training.initial_state(self.recipe, self.progress.supernet.params),
@@ -188,24 +167,8 @@ class Search(jobs.Job):
 
     def evaluate(self, number, pool):
         """Scores a pool with the shared weights, on the same images for all."""
-        count, done = wiring.scored_examples(self.config), len(self.progress.scores)
-        valid = tuple(part[:count] for part in self.valid_part)
-        calibration = self.train_part.images[: self.config.scoring.calibration_images]
         title = f"round {number} of {self.config.search.rounds}: score"
-
-        def on_scores(found):
-            scores = np.concatenate([self.progress.scores, found.accuracy])
-            self.progress = self.progress._replace(scores=scores)
-            advance(len(found.accuracy))
-            self.keeper.between()
-
-        phase = self.display.phase(title, len(pool), "architectures", done=done)
-        with self.timed("score"), phase as advance:
-            params = self.progress.supernet.params
-            self.evaluate_pool(params, pool[done:], valid, calibration, progress=on_scores)
-        scores = self.progress.scores
-        self.progress = self.progress._replace(scores=NO_SCORES)
-        return scores
+        return self.score_pool(pool, title=title)[ACCURACY]
 
     def on_round(self, state, facts):
         """Writes the round to the metrics and the pool to its file."""
@@ -253,48 +216,17 @@ class Search(jobs.Job):
         pool, scores, ours = self.finalists()
         columns = {"score": [float(score) for score in scores]}
         if self.config.final.top:
-            with self.timed("final"):
-                while (place := len(self.progress.alone)) < len(pool):
-                    title = f"final {place + 1} of {len(pool)}: train alone"
-                    accuracy = self.train_alone(pool[place], title)
-                    alone = np.append(self.progress.alone, accuracy)
-                    self.progress = self.progress._replace(alone=alone, final=())
-                    self.keeper.keep()
+            while (place := len(self.progress.alone)) < len(pool):
+                title = f"final {place + 1} of {len(pool)}: train alone"
+                accuracy, loss = self.train_alone(pool[place], self.final_key, title=title)
+                self.metrics.write(phase="final", accuracy=accuracy, loss=loss)
+                alone = np.append(self.progress.alone, accuracy)
+                self.progress = self.progress._replace(alone=alone)
+                self.keeper.keep()
             columns["accuracy_alone"] = self.progress.alone.tolist()
         rows = self.results.rows(pool, **columns)
         best = sorted(rows[:ours], key=lambda row: -row.get("accuracy_alone", 0.0))
         return best, rows[ours:]
-
-    def make_final(self, architecture):
-        """What `wiring.make_final` makes, and the state before the first step."""
-        made = wiring.make_final(self.config, self.outline, self.images, architecture, self.devices)
-        network, recipe = made[:2]
-        any_images = np.zeros((1, *self.images.image_shape), np.float32)
-        params_key, _ = jax.random.split(self.final_key)
-        params = initialize(network, params_key, any_images)
-        return *made, training.initial_state(network, recipe, params, any_images)
-
-    def train_alone(self, architecture, title):
-        """Validation accuracy of one architecture after the final's epochs."""
-        _, recipe, train, evaluate, fresh = self.make_final(architecture)
-        _, train_key = jax.random.split(self.final_key)
-        state = self.progress.final or fresh
-        part, done = replicate(self.train_part, self.devices), int(state.step)
-        with self.display.phase(title, recipe.total_steps, "steps", done=done) as advance:
-            for step, steps in self.dispatches(recipe, len(self.train_part.labels), done):
-                state, loss, _ = train(state, *part, train_key, np.int32(steps))
-                if not np.isfinite(loss):
-                    raise jobs.TrainingError(
-                        f"the training loss is not finite within the {steps} steps from {step} of "
-                        f"{self.where()}, learning rate {float(recipe.learning_rate(step)):.4g}, "
-                        f"architecture {self.space.format(architecture)}"
-                    )
-                self.progress = self.progress._replace(final=state)
-                advance(steps, f"loss {float(loss):.3f}")
-                self.keeper.between(steps)
-        accuracy, loss = evaluate(state, *replicate(self.valid_part, self.devices))
-        self.metrics.write(phase="final", accuracy=accuracy, loss=loss)
-        return float(accuracy)
 
     def finish(self, best, against):
         """Keeps the end of the search and writes the last files."""

@@ -16,6 +16,13 @@ from bnao_jax.spaces.nasbench201 import supernet as nasbench201_supernet
 from launch.command import UsageError
 
 
+def trains_alone(config) -> bool:
+    """Whether the job of a config trains networks alone."""
+    if "study" in config:
+        return not config.truth
+    return "final" in config and bool(config.final.top)
+
+
 class Space(NamedTuple):
     """A search space.
 
@@ -67,8 +74,7 @@ def _check_nao_images(config, image_shape):
         smallest = -(-smallest // 8)
     smallest = -(-smallest // 4)
     needed = 8 if config.network.stem == "cifar" else 7
-    trained_alone = "final" in config and config.final.top and config.final.auxiliary
-    if trained_alone and smallest < needed:
+    if trains_alone(config) and config.final.auxiliary and smallest < needed:
         raise UsageError(
             f"config.final.auxiliary=True needs maps of {needed}x{needed} before the classifier; "
             f"images of {image_shape} leave {smallest}x{smallest}"
@@ -91,7 +97,7 @@ def _nasbench201_weights(outline):
 
 def _check_nasbench201(config):
     wanted = {"network.stem": "cifar", "supernet.drop_path_keep": 1}
-    if "final" in config and config.final.top:
+    if trains_alone(config):
         wanted |= {"final.drop_path_keep": 1, "final.auxiliary": False}
     for name, value in wanted.items():
         section, field = name.split(".")

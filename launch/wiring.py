@@ -18,7 +18,7 @@ from bnao_jax.strategies.nao import Settings, nao_strategy
 from bnao_jax.strategies.random import random_search
 from launch.command import UsageError
 from launch.fields import ARCHITECTURES, INT32, check_fields
-from launch.spaces import SPACES
+from launch.spaces import SPACES, trains_alone
 
 TRAININGS = ("supernet", "final")  # sections of a config that train
 # Schedules by complexity: the path's own exponent, or the mean over all paths.
@@ -52,6 +52,11 @@ def check(config):
         raise UsageError(
             f"config.search asks for {needed} architectures, seeds, control and the proposals of "
             f"all rounds together; the most is {ARCHITECTURES}"
+        )
+    if config.supernet.sampler == "strictly_fair":
+        raise UsageError(
+            "config.supernet.sampler='strictly_fair' draws from the whole space; a search trains "
+            "pools, so it goes with launch.rank alone"
         )
     held_out = max(1, round(search.seeds * config.nao.held_out))
     if search.strategy == "nao" and search.rounds > 1 and held_out >= search.seeds:
@@ -128,7 +133,7 @@ def _needs(config, outline, image_shape):
         "config.supernet.batch_size": config.supernet.batch_size // devices * maps,
         "config.scoring.batch_size": min(config.scoring.batch_size, scored_examples(config)) * maps,
     }
-    if "final" in config and config.final.top:
+    if trains_alone(config):
         needs["config.final.batch_size"] = config.final.batch_size // devices * maps
     if "search" in config and config.search.strategy == "nao":
         rows = population_size(config)
@@ -271,8 +276,16 @@ def make_augmentation(config, images):
     return Augmentation(mean, std, config.data.flip, config.data.pad, config.data.cutout)
 
 
+def initial_weights(config, outline, images):
+    """The shared weights before any training."""
+    net = SPACES[config.space.name].supernet(outline, DTYPES[config.network.dtype])
+    any_images = np.zeros((1, *images.image_shape), np.float32)
+    any_architecture = np.zeros(outline.space.decisions, np.int32)
+    return initialize(net, jax.random.key(config.seed), any_images, any_architecture)
+
+
 def make_supernet(config, outline, images, devices, only=None):
-    """Initial weights, the compiled training function and its recipe, the compiled evaluation.
+    """The compiled training function of a supernet, its recipe, the compiled evaluation.
 
     With `only`, an architecture as a tuple, both programs are of it alone, whatever they are given.
     """
@@ -280,9 +293,6 @@ def make_supernet(config, outline, images, devices, only=None):
     axis_name = AXIS if settings.batch_norm == "sync" else None
     net = space.supernet(outline, DTYPES[config.network.dtype], axis_name)
     alone = space.supernet(outline, DTYPES[config.network.dtype])
-    any_images = np.zeros((1, *images.image_shape), np.float32)
-    any_architecture = np.zeros(outline.space.decisions, np.int32)
-    params = initialize(alone, jax.random.key(config.seed), any_images, any_architecture)
 
     def apply(params, batch, architecture, drop_path):
         return net.apply({"params": params}, batch, only or architecture, drop_path=drop_path)
@@ -313,6 +323,10 @@ def make_supernet(config, outline, images, devices, only=None):
     }
     total_steps, path_rate = settings.epochs * per_epoch, PATH_RATES.get(settings.schedule)
     split = space.split(config.seed) if settings.separate_momentum else None
+    draw = supernet_training.draw_one
+    if settings.sampler == "strictly_fair":
+        draw = supernet_training.draw_fairly(outline.space.options, shared=split)
+        path_rate = "loss" if path_rate == "own" else path_rate
     augmentation = make_augmentation(config, images)
     recipe = supernet_training.Recipe(
         batch_size=settings.batch_size,
@@ -324,11 +338,12 @@ def make_supernet(config, outline, images, devices, only=None):
             clip=settings.clip,
             nesterov=settings.nesterov,
             groups=None if split is None else outline.space.options[split],
-            complexity_steps=total_steps if path_rate else None,
+            complexity_steps=total_steps if path_rate in ("own", "mean") else None,
         ),
         augmentation=augmentation,
         label_smoothing=settings.label_smoothing,
         drop_path_keep=None if settings.drop_path_keep == 1 else settings.drop_path_keep,
+        draw=draw,
         path_per_device=settings.path_per_device,
         frozen_off_path=settings.freeze_off_path,
         path_rate=path_rate,
@@ -343,10 +358,10 @@ def make_supernet(config, outline, images, devices, only=None):
         std=augmentation.std,
         per_dispatch=config.scoring.per_dispatch,
     )
-    return params, train, recipe, evaluation.make_evaluate(apply_scoring, scoring, devices)
+    return train, recipe, evaluation.make_evaluate(apply_scoring, scoring, devices)
 
 
-def make_material(config, train_part, pool, params, capacity):
+def make_material(config, space, train_part, pool, params, capacity):
     """What a round trains on: the pool [P, D] with `params` int[P], padded to a capacity."""
     settings, padding = config.supernet, capacity - len(pool)
     padded = lambda rows, value: np.pad(
@@ -365,8 +380,11 @@ def make_material(config, train_part, pool, params, capacity):
             params, least=settings.exponent_least, most=settings.exponent_most
         )
         exponents = padded(exponents, 0)
+    places = None
+    if settings.sampler == "strictly_fair":
+        places = np.argsort(sampler.numbers(pool, space.options)).astype(np.int32)
     pool = padded(np.asarray(pool, np.int32), 0)
-    return supernet_training.Material(*train_part, pool, log_weights, exponents)
+    return supernet_training.Material(*train_part, pool, log_weights, exponents, places)
 
 
 def train_examples(config, images) -> int:

@@ -11,7 +11,7 @@ import filelock
 from launch.command import UsageError
 
 POOL, CONTROL, RESULT = "pool.jsonl", "control.jsonl", "result.json"
-SCORES, RANKING = "scores.jsonl", "ranking.json"
+SCORES, RANKING, STUDY = "scores.jsonl", "ranking.json", "study.json"
 METRICS, CONFIG = "metrics.jsonl", "config.json"
 CHECKPOINTS, LOCK = "checkpoints", "lock"
 # Fields that may change when a run is continued: they change how it runs, not what it finds.
@@ -68,7 +68,7 @@ def _locked(folder):
 
 def _check(folder, config):
     if not (folder / CONFIG).exists():
-        if any((folder / name).exists() for name in (POOL, METRICS, RESULT, RANKING)):
+        if any((folder / name).exists() for name in (POOL, METRICS, RESULT, RANKING, STUDY)):
             raise UsageError(
                 f"--workdir={folder} holds results without a {CONFIG}; choose another folder, or "
                 "--restart to set them aside"

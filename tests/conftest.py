@@ -27,3 +27,23 @@ nao_space.OPERATIONS["forms"] = (ZERO, IDENTITY, separable(3), dilated(3), AVERA
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """The folder of compiled programs of the searches that tests start as programs."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+# The longest first: what comes last would leave one of two cores idle.
+LONGEST = ("test_resume", "test_processes", "test_benchmark", "test_nao_supernet", "test_launch")
+TOGETHER = {"test_processes": "test_resume"}  # they start the same programs
+
+
+def pytest_collection_modifyitems(items):
+    """Hands whole files to the workers, the longest first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    for item in items:
+        stem = item.path.stem
+        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(stem, stem)))

@@ -27,7 +27,8 @@ ROOMS = {
     "bnao_jax/controller": ("bnao_jax.controller",),
     "bnao_jax/evaluation.py": ("bnao_jax.data", "bnao_jax.parallel"),
     "bnao_jax/supernet_training.py": (
-        *("bnao_jax.sampler", "bnao_jax.data", "bnao_jax.nn", "bnao_jax.parallel"),
+        *("bnao_jax.sampler", "bnao_jax.optimizer", "bnao_jax.data", "bnao_jax.nn"),
+        "bnao_jax.parallel",
     ),
     "bnao_jax/training.py": (
         *("bnao_jax.data", "bnao_jax.nn", "bnao_jax.parallel", "bnao_jax.evaluation"),

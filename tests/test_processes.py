@@ -11,25 +11,20 @@ from launch import processes
 from launch.command import UsageError
 
 
-def start_all(folder, cache, count, *args):
+def start_all(folder, compiled, count, *args):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     meeting = f"--coordinator=localhost:{port}", f"--processes={count}"
     own = ("--finals=0", *args)  # every final network would be compiled by every process
-    return [start(folder, cache, *meeting, f"--process={n}", *own) for n in range(count)]
+    return [start(folder, compiled, *meeting, f"--process={n}", *own) for n in range(count)]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(cache, tmp_path):
+def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(compiled, tmp_path):
     alone, folder, log = tmp_path / "alone", tmp_path / "work", tmp_path / "log"
-    status, _, err = finish(start(alone, cache, "--devices=2", "--finals=0"))
+    status, _, err = finish(start(alone, compiled, "--devices=2", "--finals=0"))
     assert status == 0, err
-    first, second = start_all(folder, cache, 2, f"--log={log}")
+    first, second = start_all(folder, compiled, 2, f"--log={log}")
     while not log.exists() or "round 1 of 2, score" not in log.read_text():
         assert first.poll() is None and second.poll() is None, first.communicate()
         time.sleep(0.05)
@@ -37,7 +32,7 @@ def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(cache, tmp_path
     status, _, err = finish(first)
     second.communicate()
     assert status not in (0, -signal.SIGKILL) and "another process of the run has gone" in err
-    ends = [finish(process) for process in start_all(folder, cache, 2)]
+    ends = [finish(process) for process in start_all(folder, compiled, 2)]
     assert [status for status, *_ in ends] == [0, 0], ends
     assert "continuing from checkpoint" in ends[0][1] and "Best architecture" in ends[0][1]
     assert "architecture" not in ends[1][1]  # the first alone speaks
@@ -45,9 +40,9 @@ def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(cache, tmp_path
     assert_same_end(folder, alone)
 
 
-def test_bad_input_stops_all_processes(cache, tmp_path):
+def test_bad_input_stops_all_processes(compiled, tmp_path):
     (tmp_path / "config.json").write_text("mine")
-    ends = [finish(process) for process in start_all(tmp_path, cache, 2)]
+    ends = [finish(process) for process in start_all(tmp_path, compiled, 2)]
     assert all(status != 0 and "config.json cannot be read" in err for status, _, err in ends)
 
 

@@ -1,12 +1,11 @@
 """The ranking job: its figures, its errors, and that it can be broken off."""
 
 import json
-from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import toys
 
 from bnao_jax import ranking as measures
 from bnao_jax import supernet_training
@@ -20,10 +19,6 @@ from launch.fields import check_fields
 SPACE = nasbench201_space()
 COUNT, CHUNK = 40, 7
 PICTURES = ("score_against_truth", "correlation_over_training", "trained_by_size")
-
-
-class Broken(Exception):
-    """What a test breaks a job off with."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +47,7 @@ def tiny(path):
 
 
 @pytest.fixture
-def toys(monkeypatch, table):
+def made_up(monkeypatch, table):
     """In place of training and scoring: scores that come from the truth and the training."""
     _, pool, truth = table
 
@@ -70,14 +65,10 @@ def toys(monkeypatch, table):
             progress(Scores(values.astype("f4"), (-values * params["w"]).astype("f4")))
 
     def make_supernet(config, outline, images, devices):
-        recipe = SimpleNamespace(
-            total_steps=16,
-            batch_size=32,
-            learning_rate=lambda step: jnp.float32(0.1),
-            optimizer=SimpleNamespace(init=lambda params: ()),
-        )
-        return {"w": np.float32(100 + config.seed)}, train, recipe, evaluate
+        return train, toys.recipe(16), evaluate
 
+    weights = lambda config, outline, images: {"w": np.float32(100 + config.seed)}
+    monkeypatch.setattr(wiring, "initial_weights", weights)
     monkeypatch.setattr(wiring, "make_supernet", make_supernet)
     monkeypatch.setattr(jobs, "DISPATCH_SECONDS", 0.0)
 
@@ -88,7 +79,7 @@ def files(folder):
     return result, (folder / workdir.SCORES).read_text()
 
 
-def test_figures_are_those_of_the_scores(toys, table, tmp_path, capsys):
+def test_figures_are_those_of_the_scores(made_up, table, tmp_path, capsys):
     path, pool, truth = table
     config = tiny(path)
     assert ranking.run(config, tmp_path / "w") == 0
@@ -115,31 +106,16 @@ def test_figures_are_those_of_the_scores(toys, table, tmp_path, capsys):
     assert "This ranking is finished" in capsys.readouterr().out
 
 
-def test_broken_off_anywhere_it_comes_to_the_same_end(toys, table, tmp_path, monkeypatch):
+def test_broken_off_anywhere_it_comes_to_the_same_end(made_up, table, tmp_path, monkeypatch):
     config = tiny(table[0])
     config.checkpoint_every_steps = 2
     ranking.run(config, tmp_path / "undisturbed")
-    left, plain = [0], ranking.Ranking
-
-    class Breaking(plain):
-        def __init__(self, *args):
-            super().__init__(*args)
-            between = self.keeper.between
-
-            def breaking(steps=0):
-                left[0] -= 1
-                if left[0] == 0:
-                    raise Broken
-                between(steps)
-
-            self.keeper.between = breaking
-
-    monkeypatch.setattr(ranking, "Ranking", Breaking)
+    plain = ranking.Ranking
     for _ in range(5):
-        left[0] = 9
-        with pytest.raises(Broken):
+        monkeypatch.setattr(ranking, "Ranking", toys.watched(plain, toys.breaking_at(8)))
+        with pytest.raises(toys.Broken):
             ranking.run(config, tmp_path / "broken")
-    left[0] = 0
+    monkeypatch.setattr(ranking, "Ranking", plain)
     assert ranking.run(config, tmp_path / "broken") == 0
     assert files(tmp_path / "broken") == files(tmp_path / "undisturbed")
 

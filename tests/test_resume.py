@@ -25,9 +25,9 @@ PLACES = (
 )
 
 
-def start(folder, cache, *args):
+def start(folder, compiled, *args):
     return subprocess.Popen(
-        [sys.executable, str(TINY), str(folder), str(cache), *args],
+        [sys.executable, str(TINY), str(folder), str(compiled), *args],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         stdout=subprocess.PIPE,
@@ -42,15 +42,10 @@ def finish(process):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory, cache):
+def reference(tmp_path_factory, compiled):
     """The folder of a search that nobody disturbed."""
     folder = tmp_path_factory.mktemp("reference") / "work"
-    status, _, err = finish(start(folder, cache))
+    status, _, err = finish(start(folder, compiled))
     assert status == 0, err
     return folder
 
@@ -88,14 +83,14 @@ def assert_same_end(folder, reference):
     assert places == sorted(set(places))  # nothing twice
 
 
-def test_killed_in_every_phase_it_comes_to_the_same_end(reference, cache, tmp_path):
+def test_killed_in_every_phase_it_comes_to_the_same_end(reference, compiled, tmp_path):
     folder, draw = tmp_path / "work", random.Random()
     for place, visits in PLACES:
         number = draw.randint(1, visits)
-        status, _, err = finish(start(folder, cache, f"--kill={place}:{number}"))
+        status, _, err = finish(start(folder, compiled, f"--kill={place}:{number}"))
         assert status == KILLED, (place, number, err)
         assert not (folder / "result.json").exists()
-    status, out, err = finish(start(folder, cache))
+    status, out, err = finish(start(folder, compiled))
     assert status == 0, err
     assert "continuing from checkpoint" in out
     assert_same_end(folder, reference)
@@ -105,10 +100,10 @@ def test_killed_in_every_phase_it_comes_to_the_same_end(reference, cache, tmp_pa
     "number, status, devices", [(signal.SIGTERM, 0, 1), (signal.SIGINT, 130, 2)]
 )
 def test_asked_to_stop_it_keeps_everything_and_says_how_to_go_on(
-    reference, cache, tmp_path, number, status, devices
+    reference, compiled, tmp_path, number, status, devices
 ):
     folder, log = tmp_path / "work", tmp_path / "log"
-    process = start(folder, cache, f"--log={log}")
+    process = start(folder, compiled, f"--log={log}")
     while not log.exists() or "round 1 of 2, score" not in log.read_text():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
@@ -116,27 +111,27 @@ def test_asked_to_stop_it_keeps_everything_and_says_how_to_go_on(
     found, out, err = finish(process)
     assert found == status, err
     assert f"stopped by {number.name} in round" in out and f"--workdir={folder}" in out
-    status, out, err = finish(start(folder, cache, f"--devices={devices}"))
+    status, out, err = finish(start(folder, compiled, f"--devices={devices}"))
     assert status == 0, err
     assert "continuing from checkpoint" in out
     if devices == 1:  # else statistics are of smaller shards, and the scores others
         assert_same_end(folder, reference)
 
 
-def test_a_finished_search_is_not_run_again(reference, cache):
+def test_a_finished_search_is_not_run_again(reference, compiled):
     before = (reference / "result.json").stat().st_mtime_ns
-    status, out, _ = finish(start(reference, cache))
+    status, out, _ = finish(start(reference, compiled))
     assert status == 0 and "This search is finished" in out and "Best architecture" in out
     assert (reference / "result.json").stat().st_mtime_ns == before
 
 
-def test_two_runs_in_one_folder(cache, tmp_path):
+def test_two_runs_in_one_folder(compiled, tmp_path):
     folder, log = tmp_path / "work", tmp_path / "log"
-    first = start(folder, cache, f"--log={log}")
+    first = start(folder, compiled, f"--log={log}")
     while not log.exists():
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)
-    status, _, err = finish(start(folder, cache))
+    status, _, err = finish(start(folder, compiled))
     first.kill()
     first.communicate()
     assert status != 0 and "is in use by another run" in err

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,3 +43,33 @@ def test_draws_in_a_compiled_loop_need_only_the_step(key):
         return jax.vmap(draw)(jnp.arange(8))
 
     np.testing.assert_array_equal(run(0)[4:], run(4)[:4])
+
+
+OPTIONS = (3, 3, 3)
+
+
+@pytest.mark.parametrize("shared", [None, 1])
+def test_strict_fairness_takes_every_option_once(shared, key):
+    draw = jax.jit(jax.vmap(lambda k: sampler.strictly_fair(k, OPTIONS, shared)))
+    drawn = np.asarray(draw(jax.random.split(key, 3_000)))  # [draws, K, D]
+    assert drawn.dtype == np.int32
+    for decision in range(3):
+        options = np.sort(drawn[:, :, decision], 1)
+        if decision == shared:
+            assert (options == options[:, :1]).all()
+        else:
+            assert (options == np.arange(3)).all()
+    # Every option of a decision is as likely for the first path, whatever the other decisions take.
+    counts = np.bincount(sampler.numbers(drawn[:, 0], OPTIONS), minlength=27)
+    assert np.sum((counts - 3_000 / 27) ** 2 / (3_000 / 27)) < 54.05  # 0.999 quantile, 26 degrees
+
+
+def test_strict_fairness_needs_equal_decisions(key):
+    with pytest.raises(ValueError, match=r"as many options at every decision, not \(2, 3\)"):
+        sampler.strictly_fair(key, (2, 3))
+
+
+def test_numbers_count_through_the_space():
+    options = (2, 4, 3)
+    pool = np.array(list(itertools.product(*map(range, options))), np.int32)
+    np.testing.assert_array_equal(sampler.numbers(pool, options), np.arange(24))

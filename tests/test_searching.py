@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import resource
-from types import SimpleNamespace
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import toys
 from tiny import tiny
 
-from bnao_jax import data, supernet_training
+from bnao_jax import data
 from bnao_jax.checkpoint import CheckpointError, Checkpoints
 from bnao_jax.evaluation import Scores
 from launch import jobs, searching, wiring, workdir
@@ -19,30 +18,11 @@ from launch.command import UsageError
 CHUNK = 5  # architectures scored at once
 
 
-class Broken(Exception):
-    """What a test breaks a search off with."""
-
-
 def toy_config():
     config = tiny()
     config.search.strategy, config.final.top, config.checkpoint_every_steps = "random", 0, 2
     config.search.rounds = 2
     return config
-
-
-def toy_train(rate=0.5, failing=-1):
-    """Adds to the only weight a number that depends on the step; fails at a step."""
-
-    def train(state, material, key, steps):
-        weight, counts = state.params["w"], np.zeros(len(material.pool), np.int32)
-        for step in range(int(state.step), int(state.step + steps)):
-            weight = weight + np.float32(np.sin(step + 1.0)) * rate
-            counts[step % 4] += 1
-        failed = failing if int(state.step) <= failing < int(state.step + steps) else -1
-        report = supernet_training.Report(1.0, 0.5, counts, failed, 0)
-        return supernet_training.State({"w": weight}, state.optimizer, state.step + steps), report
-
-    return train
 
 
 def toy_evaluate(params, pool, valid, calibration, *, progress):
@@ -57,46 +37,19 @@ def make(monkeypatch):
     """Makes searches with toys; `make(folder, **changes)` runs one to its end."""
 
     def make_supernet(config, outline, images, devices):
-        recipe = SimpleNamespace(
-            total_steps=8,
-            batch_size=32,
-            learning_rate=lambda step: jnp.float32(0.1),
-            optimizer=SimpleNamespace(init=lambda params: ()),
-        )
-        return {"w": np.float32(1.0)}, toy_train(), recipe, toy_evaluate
+        return toys.train(), toys.recipe(8), toy_evaluate
 
+    weights = lambda config, outline, images: {"w": np.float32(1.0)}
+    monkeypatch.setattr(wiring, "initial_weights", weights)
     monkeypatch.setattr(wiring, "make_supernet", make_supernet)
     monkeypatch.setattr(jobs, "DISPATCH_SECONDS", 0.0)  # one step a dispatch
 
     def run(folder, watch=lambda job: None):
-        class Watched(searching.Search):
-            def __init__(self, *args):
-                super().__init__(*args)
-                watch(self)
-
         with monkeypatch.context() as patch:
-            patch.setattr(searching, "Search", Watched)
+            patch.setattr(searching, "Search", toys.watched(searching.Search, watch))
             return searching.run(toy_config(), folder)
 
     return run
-
-
-def breaking_at(number):
-    """A watch that breaks the search off before its `number`-th look at the signals."""
-
-    def watch(job):
-        between, left = job.keeper.between, number
-
-        def watched(steps=0):
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Broken
-            between(steps)
-
-        job.keeper.between = watched
-
-    return watch
 
 
 def ends(folder):
@@ -128,9 +81,9 @@ def test_broken_off_at_every_look_it_comes_to_the_same_end(make, expected, tmp_p
     breaks = 0
     while True:  # a little further each time
         try:
-            make(folder, breaking_at(2 + breaks % 6))
+            make(folder, toys.breaking_at(2 + breaks % 6))
             break
-        except Broken:
+        except toys.Broken:
             breaks += 1
     assert breaks > 5
     assert ends(folder) == expected
@@ -142,7 +95,7 @@ def test_a_loss_that_is_not_finite_ends_the_search_and_the_last_checkpoint_stays
     folder = tmp_path / "work"
 
     def fail(job):
-        job.train_steps = toy_train(failing=5)
+        job.train_steps = toys.train(failing=5)
 
     message = "not finite at step 5 of round 1, learning rate 0.1, architecture [0-9 ]+$"
     with pytest.raises(jobs.TrainingError, match=message):
@@ -155,7 +108,7 @@ def test_a_loss_that_is_not_finite_ends_the_search_and_the_last_checkpoint_stays
 
 def test_weights_that_are_not_finite_are_not_kept(make, tmp_path):
     def fail(job):
-        job.train_steps = toy_train(rate=np.float32("inf"))
+        job.train_steps = toys.train(rate=np.float32("inf"))
 
     with pytest.raises(jobs.TrainingError, match="weights are not finite in round 1 of 2"):
         make(tmp_path / "work", fail)
@@ -164,8 +117,8 @@ def test_weights_that_are_not_finite_are_not_kept(make, tmp_path):
 
 def test_a_damaged_checkpoint_costs_a_little_time(make, expected, tmp_path, capsys):
     folder = tmp_path / "work"
-    with pytest.raises(Broken):
-        make(folder, breaking_at(20))
+    with pytest.raises(toys.Broken):
+        make(folder, toys.breaking_at(20))
     newest = max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name))
     for file in newest.glob("arrays/**/d/*"):
         file.write_bytes(file.read_bytes()[:-1])
@@ -217,8 +170,8 @@ def test_a_full_disk_ends_the_search_and_keeps_what_was_kept(make, expected, tmp
 
 def test_other_images_are_refused(make, tmp_path, monkeypatch):
     folder, load = tmp_path / "work", data.load
-    with pytest.raises(Broken):
-        make(folder, breaking_at(9))
+    with pytest.raises(toys.Broken):
+        make(folder, toys.breaking_at(9))
 
     def load_others(*args, **named):
         images = load(*args, **named)
@@ -232,8 +185,8 @@ def test_other_images_are_refused(make, tmp_path, monkeypatch):
 def test_a_checkpoint_of_a_stranger_is_data_only(make, tmp_path):
     """Whatever lies in a workdir is read as arrays and JSON; a pickle in it is never opened."""
     folder, opened = tmp_path / "work", tmp_path / "opened"
-    with pytest.raises(Broken):
-        make(folder, breaking_at(9))
+    with pytest.raises(toys.Broken):
+        make(folder, toys.breaking_at(9))
     harmful = f"cos\nsystem\n(S'touch {opened}'\ntR.".encode()
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         if path.name not in (workdir.CONFIG, workdir.LOCK):
@@ -248,11 +201,11 @@ def test_killed_before_the_first_checkpoint_it_begins_again(make, expected, tmp_
 
     def fail(path):
         path.mkdir()
-        raise Broken
+        raise toys.Broken
 
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "Checkpoints", fail)
-        with pytest.raises(Broken):
+        with pytest.raises(toys.Broken):
             make(folder)
     make(folder)
     assert ends(folder) == expected
@@ -260,8 +213,8 @@ def test_killed_before_the_first_checkpoint_it_begins_again(make, expected, tmp_
 
 def test_time_before_a_break_counts(make, tmp_path):
     folder = tmp_path / "work"
-    with pytest.raises(Broken):
-        make(folder, breaking_at(4))
+    with pytest.raises(toys.Broken):
+        make(folder, toys.breaking_at(4))
     kept = Checkpoints(folder / "checkpoints").newest()
     assert "train" in kept.facts["where"] and kept.facts["spent"]["train"] > 0
 

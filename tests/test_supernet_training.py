@@ -17,7 +17,14 @@ from bnao_jax.optimizer import sgd
 from bnao_jax.parallel import AXIS
 from bnao_jax.spaces.nao.space import Outline
 from bnao_jax.spaces.nao.supernet import Supernet, on_path
-from bnao_jax.supernet_training import Material, Recipe, State, cross_entropy, make_train
+from bnao_jax.supernet_training import (
+    Material,
+    Recipe,
+    State,
+    cross_entropy,
+    draw_fairly,
+    make_train,
+)
 
 BATCH, EXAMPLES, STEPS = 8, 50, 6  # whole batches of an epoch
 SIDE, CHANNELS, WIDTH, CHOICES, CLASSES = 4, 2, 4, 3, 3
@@ -202,6 +209,46 @@ def test_path_per_device_averages_the_gradients_of_the_paths(key):
         for params, _, _ in found
     ]
     assert close in ([True, False], [False, True])
+
+
+WHOLE = np.array([[a, b] for b in range(CHOICES) for a in range(CHOICES)], np.int32)
+EXPONENTS = np.linspace(0.5, 2.0, len(WHOLE)).astype(np.float32)
+
+
+@pytest.mark.parametrize("path_rate, shared", [(None, None), ("loss", None), ("loss", 1)])
+def test_strict_fairness_adds_the_gradients_of_disjoint_paths(key, path_rate, shared):
+    draw = draw_fairly((CHOICES, CHOICES), shared)
+    train = trainer(1, draw=draw, path_rate=path_rate)
+    places = np.argsort(sampler.numbers(WHOLE, (CHOICES, CHOICES)))
+    weights = sampler.uniform(np.ones(len(WHOLE)))
+    given = Material(*images_of_classes(), WHOLE, weights, EXPONENTS, places)
+    begin, step = start(step=2), 2
+    params, trace = begin.params, trace_of(begin)
+    state, (report,) = run(train, key, (1,), begin, given)
+    rows = np.flatnonzero(report.counts)
+    paths = WHOLE[rows]
+    assert report.counts.max() == 1 and sorted(paths[:, 0]) == [0, 1, 2]
+    assert sorted(paths[:, 1]) == [0, 1, 2] if shared is None else len(set(paths[:, 1])) == 1
+    images, labels = images_of_classes()
+    order = data.batch_indices(jax.random.split(key)[0], step, EXAMPLES, BATCH)
+    images = (images[order] / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+    found = [plain_gradient(params, images, labels[order], path) for path in paths]
+    np.testing.assert_allclose(report.loss, np.mean([loss for loss, _ in found]), **FLOAT32)
+    factors = (1 - step / STEPS) ** EXPONENTS[rows] if path_rate else np.ones(CHOICES)
+    gradients = [
+        jax.tree.map(lambda g, f=factor: f * g, gradient)
+        for factor, (_, gradient) in zip(factors, found, strict=True)
+    ]
+    total = jax.tree.map(lambda *parts: np.sum(parts, 0), *gradients)
+    on = {"second": np.unique(paths[:, 1])}
+    for name, gradient in total.items():
+        at = on.get(name, ...)
+        moved = gradient + DECAY * params[name] + MOMENTUM * trace[name]
+        np.testing.assert_allclose(trace_of(state)[name][at], moved[at], **FLOAT32)
+        expected = params[name] - RATE * moved
+        np.testing.assert_allclose(state.params[name][at], expected[at], **FLOAT32)
+    off = np.setdiff1d(np.arange(CHOICES), on["second"])
+    np.testing.assert_array_equal(state.params["second"][off], params["second"][off])
 
 
 # Devices and cuts

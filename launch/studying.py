@@ -1,0 +1,387 @@
+"""The study job: what the length of training, the sampler and the sizes do to the ranking."""
+
+import importlib.metadata
+import json
+import platform
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bnao_jax import ranking, supernet_training
+from bnao_jax.checkpoint import fill
+from launch import jobs, pictures, wiring, workdir
+from launch.command import UsageError
+from launch.fields import check_fields
+from launch.results import PACKAGES
+from launch.trainings import ACCURACY, LOSS, NO_SCORES, TrainingJob
+from launch.truth import load_truth
+
+DIVERSE, SIMILAR = "diverse", "similar"
+
+
+class Run(NamedTuple):
+    """One supernet of the study: which seed, which architectures, drawn how, for how long."""
+
+    seed: int
+    sizes: str
+    sampler: str
+    epochs: int
+
+
+def run(config, folder, *, restart=False) -> int:
+    """Runs or continues the study of a config in a folder; returns the exit status."""
+    make = lambda *made: Study(*made)
+    checks = dict(check=check, check_data=check_data, finished=finished)
+    return jobs.run(make, config, folder, restart=restart, **checks)
+
+
+def runs_of(config):
+    """All supernets of a study, in the order in which they are trained."""
+    return [
+        Run(seed, sizes, sampler, epochs)
+        for seed in range(config.seeds)
+        for sizes in (DIVERSE, SIMILAR)
+        for sampler in config.study.samplers
+        for epochs in config.study.epochs
+    ]
+
+
+def config_of(config, run):
+    """The config of one supernet."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.supernet.epochs, config.supernet.sampler = run.epochs, run.sampler
+        config.seed += run.seed
+    return config
+
+
+def check(config):
+    """Raises UsageError naming the first field that cannot be; reads the truth, if there is one."""
+    check_fields(config, "study")
+    study = config.study
+    space = wiring.make_outline(config, classes=10).space
+    if study.candidates < 2 * study.architectures:
+        raise UsageError(
+            f"config.study.candidates={study.candidates} must be at least twice "
+            f"config.study.architectures={study.architectures}"
+        )
+    there = space.cardinality
+    if config.truth:
+        there = len(load_truth(config.truth, study.column, space).pool)
+    if study.candidates > there:
+        raise UsageError(
+            f"config.study.candidates={study.candidates} exceeds the {there} architectures of "
+            + (f"config.truth={config.truth}" if config.truth else space.name)
+        )
+    for sampler in study.samplers:
+        if sampler == "strictly_fair":
+            raise UsageError(
+                "config.study.samplers: 'strictly_fair' draws from the whole space, not from the "
+                "architectures of the study"
+            )
+        wiring.check_shared(config_of(config, Run(0, DIVERSE, sampler, study.epochs[0])))
+
+
+def check_data(config, images):
+    """Raises UsageError where the config does not fit the loaded `ImageData`."""
+    longest = Run(0, DIVERSE, config.study.samplers[0], max(config.study.epochs))
+    wiring.check_data(config_of(config, longest), images)
+
+
+class Progress(NamedTuple):
+    """How far a study has come: all that a checkpoint holds.
+
+    Attributes:
+      alone: float64[…], validation accuracies of the networks that were trained alone.
+      final: training state of the network that is trained alone, or ().
+      run: supernets that are done.
+      supernet: shared weights, momentum and step of the present one.
+      counts: int64[k], how often it trained each architecture.
+      partial: float32[2, …], the scores of the evaluation under way.
+      scores: float32[runs, 2, k]; NaN before they are known.
+    """
+
+    alone: np.ndarray
+    final: Any
+    run: int
+    supernet: supernet_training.State
+    counts: np.ndarray
+    partial: np.ndarray
+    scores: np.ndarray
+
+
+class Study(TrainingJob):
+    """One study: what it is made of, and how far it has come.
+
+    With a table of known accuracies every seed draws its own architectures; where they have to be
+    trained alone, all seeds share the same.
+    """
+
+    PARTS = ("final", "train", "score")
+
+    def __init__(self, config, folder, images):
+        super().__init__(config, folder, images)
+        self.table = None
+        if config.truth:
+            self.table = load_truth(config.truth, config.study.column, self.space)
+        draws = config.seeds if self.table else 1
+        self.pools = [self.draw_pools(config.seed + n) for n in range(draws)]
+        self.final_key = jax.random.fold_in(jax.random.key(config.seed), 2)
+        self.runs, size = runs_of(config), config.study.architectures
+        self.progress = Progress(
+            **dict(alone=np.zeros(0), final=(), run=0, supernet=self.start(0), partial=NO_SCORES),
+            counts=np.zeros(size, np.int64),
+            scores=np.full((len(self.runs), 2, size), np.nan, np.float32),
+        )
+
+    def draw_pools(self, seed):
+        """Architectures of diverse and of similar sizes, none in both: int32[k, D] by name."""
+        size, candidates = self.config.study.architectures, self.config.study.candidates
+        if self.table:
+            order = np.random.RandomState(seed).permutation(len(self.table.pool))
+            pool = self.table.pool[order[:candidates]]
+        else:
+            pool = self.space.sample(jax.random.key(seed), candidates)
+        rest = pool[size:]
+        sizes = np.log(self.cost_of(rest).params)
+        nearest = np.argsort(np.abs(sizes - np.median(sizes)), kind="stable")[:size]
+        return {DIVERSE: pool[:size], SIMILAR: rest[nearest]}
+
+    def pool_of(self, run):
+        """The architectures of a run, int32[k, D]."""
+        return self.pools[run.seed % len(self.pools)][run.sizes]
+
+    def start(self, number):
+        """Makes a supernet's programs; returns its state before the first step."""
+        self.run_config = config_of(self.config, self.runs[number])
+        self.key = jax.random.fold_in(jax.random.key(self.run_config.seed), 1)
+        return self.make_supernet(self.run_config)
+
+    def weights(self, progress):
+        """Shared weights, and the training state of the network alone."""
+        return progress.supernet.params, progress.final
+
+    def restore(self, arrays):
+        """Takes up the progress that a checkpoint holds."""
+        final = {n.removeprefix("final/"): a for n, a in arrays.items() if n.startswith("final/")}
+        rest = {name: leaf for name, leaf in arrays.items() if not name.startswith("final/")}
+        progress = fill(self.progress, rest)
+        self.progress = progress._replace(run=int(progress.run))
+        if final:
+            *_, fresh = self.make_final(self.to_train()[len(progress.alone)], self.final_key)
+            self.progress = self.progress._replace(final=fill(fresh, final))
+        if 0 < self.progress.run < len(self.runs):
+            self.start(self.progress.run)
+
+    def to_train(self):
+        """The architectures that have to be trained alone, int32[…, D]."""
+        if self.table:
+            return np.zeros((0, self.space.decisions), np.int32)
+        return np.concatenate([self.pools[0][DIVERSE], self.pools[0][SIMILAR]])
+
+    def where(self) -> str:
+        """The present place, in words."""
+        done, networks = len(self.progress.alone), len(self.to_train())
+        if done < networks:
+            return f"network {done + 1} of {networks} alone"
+        if self.progress.run == len(self.runs):
+            return "the end"
+        return f"{self.title()}, step {int(self.progress.supernet.step)}"
+
+    def title(self):
+        """The present supernet, in words."""
+        run = self.runs[self.progress.run]
+        return (
+            f"supernet {self.progress.run + 1} of {len(self.runs)} ({run.sizes} sizes, "
+            f"{run.sampler}, {run.epochs} epochs)"
+        )
+
+    def work(self):
+        """Trains networks alone, then all supernets, and writes what came of it."""
+        networks = self.to_train()
+        while (place := len(self.progress.alone)) < len(networks):
+            title = f"network {place + 1} of {len(networks)}: train alone"
+            accuracy, loss = self.train_alone(networks[place], self.final_key, title=title)
+            self.metrics.write(phase="final", accuracy=accuracy, loss=loss)
+            alone = np.append(self.progress.alone, accuracy)
+            self.progress = self.progress._replace(alone=alone)
+            self.keeper.keep()
+        while self.progress.run < len(self.runs):
+            self.train_and_score()
+        self.finish()
+
+    def train_and_score(self):
+        """Trains the present supernet, scores its architectures, and goes on to the next."""
+        number, run = self.progress.run, self.runs[self.progress.run]
+        pool, title = self.pool_of(run), self.title()
+        facts = dict(supernet=number + 1)
+        places = dict(title=f"{title}: train", place=f" of {title}")
+        self.train_paths(self.run_config, pool, self.key, **places, **facts)
+        scores = self.score_pool(pool, title=f"{title}: score")
+        self.progress.scores[number] = scores
+        found = self.accuracy_of(run, scores)
+        self.metrics.write(phase="score", **facts, **run._asdict(), pairwise_accuracy=found)
+        self.say(f"{title}: pairwise accuracy {found:.3f}")
+        self.progress = self.progress._replace(
+            run=number + 1, counts=np.zeros_like(self.progress.counts)
+        )
+        if number + 1 < len(self.runs):
+            self.progress = self.progress._replace(supernet=self.start(number + 1))
+        self.keeper.keep()
+        self.keeper.between()
+
+    def truth_of(self, run):
+        """Accuracies of a run's architectures alone: float64[k]."""
+        if self.table:
+            return self.table.of(self.pool_of(run), self.config.study.column)
+        size = self.config.study.architectures
+        return self.progress.alone[size:] if run.sizes == SIMILAR else self.progress.alone[:size]
+
+    def accuracy_of(self, run, scores):
+        """Pairwise accuracy of a run's scores float32[2, k], of the kind that the config names."""
+        by_accuracy = self.config.study.score == "accuracy"
+        predicted = scores[ACCURACY] if by_accuracy else -scores[LOSS]
+        return ranking.pairwise_accuracy(predicted, self.truth_of(run))
+
+    def finish(self):
+        """Writes the tables, the scores and the picture, and prints the tables."""
+        self.keeper.keep(wait=True)
+        if self.folder is None:
+            return
+        result = self.result()
+        workdir.write_pool(self.folder / workdir.SCORES, self.score_rows())
+        pictures.write(self.folder, study=pictures.study(result["cells"], result["score"]))
+        workdir.write_json(self.folder / workdir.STUDY, result)
+        print(summary(result, self.folder))
+
+    def score_rows(self):
+        """One dict for each supernet and architecture."""
+        for run, scores in zip(self.runs, self.progress.scores, strict=True):
+            pool = self.pool_of(run)
+            params, truth = self.cost_of(pool).params, self.truth_of(run)
+            for place, architecture in enumerate(pool):
+                yield run._asdict() | {
+                    "arch": self.space.format(architecture),
+                    "params": int(params[place]),
+                    "truth": float(truth[place]),
+                    "accuracy": float(scores[ACCURACY, place]),
+                    "loss": float(scores[LOSS, place]),
+                }
+
+    def result(self):
+        """What study.json holds."""
+        found = [
+            self.accuracy_of(run, scores)
+            for run, scores in zip(self.runs, self.progress.scores, strict=True)
+        ]
+        per_seed = len(self.runs) // self.config.seeds
+        by_seed = np.reshape(found, (self.config.seeds, per_seed))
+        cells = []
+        for run, values in zip(self.runs, by_seed.T, strict=False):
+            cell = {name: value for name, value in run._asdict().items() if name != "seed"}
+            cells.append(cell | _with_error(values))
+        sizes = {name: self.sizes_of(name) for name in (DIVERSE, SIMILAR)}
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        return {
+            "cells": cells,
+            "differences": list(self.differences(by_seed)),
+            "score": self.config.study.score,
+            "sizes": sizes,
+            "architectures": self.config.study.architectures,
+            "truth": self.config.study.column if self.table else "trained alone",
+            "seed": self.config.seed,
+            "seeds": self.config.seeds,
+            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+            "devices": [f"{d.platform} {d.device_kind}" for d in self.devices],
+            "versions": {"python": platform.python_version()} | versions,
+        }
+
+    def differences(self, by_seed):
+        """Yields differences between rows of the tables, paired by seed."""
+        places = {run[1:]: n for n, run in enumerate(self.runs[: by_seed.shape[1]])}
+        first, *others = self.config.study.samplers
+        rows = [((SIMILAR, first), (DIVERSE, first))]
+        rows += [
+            ((sizes, other), (sizes, first)) for other in others for sizes in (DIVERSE, SIMILAR)
+        ]
+        for left, right in rows:
+            for epochs in self.config.study.epochs:
+                values = by_seed[:, places[*left, epochs]] - by_seed[:, places[*right, epochs]]
+                names = {"of": " ".join(left), "minus": " ".join(right), "epochs": epochs}
+                yield names | _with_error(values)
+
+    def sizes_of(self, name):
+        """Parameters of a set of architectures, and how well they rank it."""
+        params = [self.cost_of(pools[name]).params for pools in self.pools]
+        truths = [self.truth_of(Run(n, name, "", 0)) for n in range(len(self.pools))]
+        alone = [ranking.pairwise_accuracy(*pair) for pair in zip(params, truths, strict=True)]
+        everything = np.concatenate(params)
+        return {
+            "least_params": int(everything.min()),
+            "median_params": float(np.median(everything)),
+            "most_params": int(everything.max()),
+            "of_params": _with_error(alone),
+        }
+
+
+def _with_error(values):
+    mean, error = ranking.mean_and_error(values)
+    error = None if np.isnan(error) else error
+    return {
+        "pairwise_accuracy": mean,
+        "standard_error": error,
+        "of_seeds": list(map(float, values)),
+    }
+
+
+def finished(folder) -> bool:
+    """Whether a study came to its end there; if so, prints its tables again."""
+    try:
+        text = (folder / workdir.STUDY).read_text(encoding="utf-8")
+        lines = summary(json.loads(text), folder)
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+    print(f"This study is finished; --restart begins anew.\n{lines}")
+    return True
+
+
+def summary(result, folder) -> str:
+    """The tables as text."""
+    epochs = list(dict.fromkeys(cell["epochs"] for cell in result["cells"]))
+    lines = [
+        "",
+        f"Pairwise accuracy, %, of shared weights (by {result['score']}) and networks alone "
+        f"({result['truth']}); {result['architectures']} architectures, mean ± standard error of "
+        f"{result['seeds']} supernets",
+        "",
+        *_table("", epochs, result["cells"], lambda cell: f"{cell['sizes']} {cell['sampler']}"),
+        "",
+        *_table(
+            "differences, paired by seed",
+            *(epochs, result["differences"]),
+            lambda cell: f"{cell['of']} - {cell['minus']}",
+        ),
+        "",
+    ]
+    for name, row in result["sizes"].items():
+        lines.append(
+            f"{name}: {row['least_params']:,} to {row['most_params']:,} parameters, median "
+            f"{row['median_params']:,.0f}; ranked by them {_percent(row['of_params'])}"
+        )
+    spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
+    return "\n".join([*lines, "", f"Time: {spent}", f"Files: {folder}/"])
+
+
+def _table(title, epochs, cells, name_of):
+    yield f"{title:42}" + "".join(f"{f'{number} epochs':>14}" for number in epochs)
+    rows = {}
+    for cell in cells:
+        rows.setdefault(name_of(cell), {})[cell["epochs"]] = _percent(cell)
+    for name, row in rows.items():
+        yield f"{name:42}" + "".join(f"{row[number]:>14}" for number in epochs)
+
+
+def _percent(cell):
+    error = cell["standard_error"]
+    return f"{100 * cell['pairwise_accuracy']:.1f}" + (f" ± {100 * error:.1f}" if error else "")

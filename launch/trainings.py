@@ -1,0 +1,134 @@
+"""What jobs train and score: shared weights along paths, and networks alone."""
+
+import jax
+import numpy as np
+
+from bnao_jax import supernet_training, training
+from bnao_jax.nn.initialization import initialize
+from bnao_jax.parallel import replicate
+from launch import jobs, wiring
+
+ACCURACY, LOSS = range(2)  # rows of what is kept of an evaluation
+NO_SCORES = np.zeros((2, 0), np.float32)
+
+
+class TrainingJob(jobs.Job):
+    """A job that trains. Its progress holds, as far as it needs them:
+
+    supernet: shared weights, momentum, step.
+    counts: int64[P], how often the architectures of the present pool were trained.
+    partial: float32[2, …], accuracies and losses of the evaluation under way.
+    final: training state of the network that is trained alone, or ().
+
+    Methods that train or score keep it up to date, so that they go on where they were left.
+    """
+
+    def __init__(self, config, folder, images):
+        super().__init__(config, folder, images)
+        self.programs = {}  # of the supernets
+
+    # Shared weights.
+
+    def make_supernet(self, config):
+        """Makes the programs of a config's supernet; returns its state before the first step.
+
+        The config may differ from the job's in its seed and its supernet alone.
+        """
+        # The seed is in the program only where it picks the edge that parts the momenta.
+        split = config.seed if config.supernet.separate_momentum else None
+        which = config.supernet.to_json(), split
+        if which not in self.programs:
+            made = wiring.make_supernet(config, self.outline, self.images, self.devices)
+            self.programs[which] = made
+        self.train_steps, self.recipe, self.evaluate_pool = self.programs[which]
+        params = wiring.initial_weights(config, self.outline, self.images)
+        return supernet_training.initial_state(self.recipe, params)
+
+    def train_paths(self, config, pool, key, *, title, place, until=None, **facts):
+        """Trains the shared weights along the paths of a pool [P, D], until a step.
+
+        Args:
+          config: whose sampler and schedule hold.
+          pool: the architectures; no more than `counts` has room for.
+          key: of all random draws.
+          title: what the display says.
+          place: what an error adds to the step.
+          until: by default the recipe's last step.
+          facts: what the metrics say beside step and loss.
+        """
+        examples, done = len(self.train_part.labels), int(self.progress.supernet.step)
+        params, capacity = self.cost_of(pool).params, len(self.progress.counts)
+        material = wiring.make_material(
+            *(config, self.space, self.train_part, pool, params, capacity)
+        )
+        material = replicate(material, self.devices)
+        phase = self.display.phase(title, self.recipe.total_steps, "steps", done=done)
+        with self.timed("train"), phase as advance:
+            for step, steps in self.dispatches(self.recipe, examples, done, until):
+                state = self.progress.supernet
+                state, report = self.train_steps(state, material, key, np.int32(steps))
+                self.check_finite(report, self.recipe, pool.__getitem__, place)
+                counts = self.progress.counts + np.asarray(report.counts)
+                self.progress = self.progress._replace(supernet=state, counts=counts)
+                loss, accuracy = float(report.loss), float(report.accuracy)
+                rate = float(self.recipe.learning_rate(step))
+                self.metrics.write(
+                    **dict(phase="train", **facts, step=step + steps, loss=loss),
+                    **dict(accuracy=accuracy, learning_rate=rate),
+                )
+                advance(steps, f"loss {loss:.3f}")
+                self.keeper.between(steps)
+
+    def score_pool(self, pool, *, title):
+        """Accuracies and losses float32[2, P] by the shared weights, on the same images for all."""
+        count, done = wiring.scored_examples(self.config), self.progress.partial.shape[1]
+        valid = tuple(part[:count] for part in self.valid_part)
+        calibration = self.train_part.images[: self.config.scoring.calibration_images]
+
+        def on_scores(found):
+            partial = np.concatenate([self.progress.partial, np.stack(found)], 1)
+            self.progress = self.progress._replace(partial=partial)
+            advance(len(found.loss))
+            self.keeper.between()
+
+        phase = self.display.phase(title, len(pool), "architectures", done=done)
+        with self.timed("score"), phase as advance:
+            params = self.progress.supernet.params
+            self.evaluate_pool(params, pool[done:], valid, calibration, progress=on_scores)
+        scores = self.progress.partial
+        self.progress = self.progress._replace(partial=NO_SCORES)
+        return scores
+
+    # Networks alone.
+
+    def make_final(self, architecture, key):
+        """What `wiring.make_final` makes, and the state before the first step."""
+        made = wiring.make_final(self.config, self.outline, self.images, architecture, self.devices)
+        network, recipe = made[:2]
+        any_images = np.zeros((1, *self.images.image_shape), np.float32)
+        params_key, _ = jax.random.split(key)
+        params = initialize(network, params_key, any_images)
+        return *made, training.initial_state(network, recipe, params, any_images)
+
+    def train_alone(self, architecture, key, *, title):
+        """(validation accuracy, loss) of one architecture after the final's epochs."""
+        _, recipe, train, evaluate, fresh = self.make_final(architecture, key)
+        _, train_key = jax.random.split(key)
+        state = self.progress.final or fresh
+        part, done = replicate(self.train_part, self.devices), int(state.step)
+        phase = self.display.phase(title, recipe.total_steps, "steps", done=done)
+        with self.timed("final"), phase as advance:
+            for step, steps in self.dispatches(recipe, len(self.train_part.labels), done):
+                state, loss, _ = train(state, *part, train_key, np.int32(steps))
+                if not np.isfinite(loss):
+                    raise jobs.TrainingError(
+                        f"the training loss is not finite within the {steps} steps from {step} of "
+                        f"{self.where()}, learning rate {float(recipe.learning_rate(step)):.4g}, "
+                        f"architecture {self.space.format(architecture)}"
+                    )
+                self.progress = self.progress._replace(final=state)
+                advance(steps, f"loss {float(loss):.3f}")
+                self.keeper.between(steps)
+            found = evaluate(state, *replicate(self.valid_part, self.devices))
+        self.progress = self.progress._replace(final=())
+        return tuple(float(value) for value in found)
