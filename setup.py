@@ -13,6 +13,7 @@ setup(
     install_requires=[
         "absl-py",
         "filelock",
+        "flatbuffers",
         "flax>=0.12",
         "jax>=0.10",
         "matplotlib",
@@ -21,6 +22,7 @@ setup(
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11.20",
         "rich",
+        "safetensors",
         "scipy",
     ],
     extras_require={

@@ -170,6 +170,21 @@ class Checkpoints:
             self._open()
         return found
 
+    def best(self) -> Checkpoint | None:
+        """The one with the highest score, None if none has one.
+
+        Raises:
+          CheckpointError: it is damaged, or cannot be read at present.
+        """
+        if (number := self._manager.best_step()) is None:
+            return None
+        try:
+            return self._read(number)
+        except Exception as error:  # Orbax and TensorStore raise a dozen kinds
+            raise CheckpointError(
+                f"checkpoint {number} of {self.folder} cannot be read: {_first_line(error)}"
+            ) from error
+
     def _read(self, number):
         found = self._manager.restore(
             number,

@@ -17,6 +17,7 @@ from bnao_jax.data.augmentation import normalise
 from bnao_jax.parallel import on_host, over_devices, replicate
 
 STATISTICS = ("batch", "estimated")
+GUESSES = 5
 
 
 class Scores(NamedTuple):
@@ -57,22 +58,67 @@ def _batches(count, batch_size):
     return (flat % count).reshape(rows, -1).astype(np.int32), (flat < count).reshape(rows, -1)
 
 
-def measure(logits, images, labels, batch_size):
-    """Accuracy and mean cross entropy over all images uint8[N, H, W, C], labels int32[N].
+class Measures(NamedTuple):
+    """How well a network does on N images.
 
-    `logits` is a function of a batch of images; the last batch is filled up with the first images.
+    Attributes:
+      accuracy: share of the images whose label is the first guess.
+      top5: share whose label is among the first five, or among all, if there are fewer classes.
+      loss: mean cross entropy, nats.
+      right: int32[classes], images of each class that are rightly guessed.
+      images: int32[classes], images of each class.
     """
+
+    accuracy: jax.Array
+    top5: jax.Array
+    loss: jax.Array
+    right: jax.Array
+    images: jax.Array
+
+
+def _summed(of_batch, images, labels, batch_size):
+    """Sums `of_batch(images, labels, which of them count)` over all batches."""
     indices, counts = _batches(images.shape[0], batch_size)
 
-    def add(n, carry):
-        rows, weight = jnp.asarray(indices)[n], jnp.asarray(counts)[n]
-        found = logits(images[rows])
-        losses = optax.softmax_cross_entropy_with_integer_labels(found, labels[rows])
-        right = jnp.argmax(found, -1) == labels[rows]
-        return carry[0] + jnp.sum(right * weight), carry[1] + jnp.sum(losses * weight)
+    def batch(n):
+        rows = jnp.asarray(indices)[n]
+        return of_batch(images[rows], labels[rows], jnp.asarray(counts)[n])
 
-    totals = lax.fori_loop(0, len(indices), add, (jnp.float32(0), jnp.float32(0)))
-    return tuple(total / images.shape[0] for total in totals)
+    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(batch, 0))
+    add = lambda n, sums: jax.tree.map(jnp.add, sums, batch(n))
+    return lax.fori_loop(0, len(indices), add, zero)
+
+
+def measure(logits, images, labels, batch_size, classes) -> Measures:
+    """Measures `logits`, a function of a batch, on all images uint8[N, H, W, C], labels int32[N].
+
+    The last batch is filled up with the first images, which do not count again.
+    """
+
+    def of_batch(images, labels, weight):
+        found = logits(images)
+        losses = optax.softmax_cross_entropy_with_integer_labels(found, labels)
+        guesses = lax.top_k(found, min(GUESSES, classes))[1]
+        right = (guesses == labels[:, None]) & weight[:, None]
+        by_class = lambda counted: jnp.zeros(classes, jnp.int32).at[labels].add(counted)
+        hits = right.any(-1).sum(), by_class(right[:, 0]), by_class(weight)
+        return (losses * weight).sum(), *hits
+
+    loss, near, right, held = _summed(of_batch, images, labels, batch_size)
+    total = images.shape[0]
+    return Measures(right.sum() / total, near / total, loss / total, right, held)
+
+
+def _accuracy_and_loss(logits, images, labels, batch_size):
+    """The accuracy and loss of `measure`, with less to compile."""
+
+    def of_batch(images, labels, weight):
+        found = logits(images)
+        losses = optax.softmax_cross_entropy_with_integer_labels(found, labels)
+        right = jnp.argmax(found, -1) == labels
+        return jnp.stack([jnp.sum(right * weight), jnp.sum(losses * weight)])
+
+    return _summed(of_batch, images, labels, batch_size) / images.shape[0]
 
 
 def make_evaluate(apply, scoring: Scoring, devices):
@@ -109,14 +155,13 @@ def make_evaluate(apply, scoring: Scoring, devices):
         if scoring.statistics == "estimated":
             known = estimate(params, architecture, calibration)
         logits = lambda batch: apply(params, known, normalise(batch, mean, std), architecture)[0]
-        return measure(logits, images, labels, scoring.batch_size)
+        return _accuracy_and_loss(logits, images, labels, scoring.batch_size)
 
     def dispatch(params, pool, counts, images, labels, calibration):
         pool, count = pool[0], counts[0]
 
         def add(n, found):
-            pair = score(params, pool[n], images, labels, calibration)
-            return found.at[n].set(jnp.stack(pair))
+            return found.at[n].set(score(params, pool[n], images, labels, calibration))
 
         return lax.fori_loop(0, count, add, jnp.zeros((pool.shape[0], 2)))[None]
 

@@ -24,12 +24,21 @@ STATISTICS_MOMENTUM = 0.1  # of the running statistics; the first batch counts i
 
 
 class State(NamedTuple):
-    """What training changes: weights, running norm statistics, optimizer state, step."""
+    """What training changes: weights, running norm statistics, optimizer state, step.
+
+    `average` is a running mean of the weights, or () where there is none.
+    """
 
     params: dict
     statistics: dict
     optimizer: tuple
     step: jax.Array
+    average: dict | tuple = ()
+
+    @property
+    def weights(self):
+        """The weights to evaluate with: the running mean, where there is one."""
+        return self.average or self.params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Recipe:
       label_smoothing: 0..1.
       drop_path_keep: keep probability at the last cell and the last step, or None.
       auxiliary_weight: weight of the auxiliary head's loss.
+      average_decay: 0..1, weight of the past in the running mean of the weights, or None for none.
     """
 
     batch_size: int
@@ -55,6 +65,7 @@ class Recipe:
     label_smoothing: float = 0.0
     drop_path_keep: float | None = None
     auxiliary_weight: float = 0.4
+    average_decay: float | None = None
 
 
 def make_train(network, recipe: Recipe, devices):
@@ -123,7 +134,11 @@ def make_train(network, recipe: Recipe, devices):
                 learning_rate=recipe.learning_rate(state.step),
             )
             params = optax.apply_updates(state.params, updates)
-            state = State(params, statistics, optimizer, state.step + 1)
+            average = state.average
+            if recipe.average_decay is not None:
+                new = 1 - recipe.average_decay
+                average = jax.tree.map(lambda a, p: a + new * (p - a), average, params)
+            state = State(params, statistics, optimizer, state.step + 1, average)
             return state, sums + jnp.stack([loss, accuracy])
 
         state, sums = lax.fori_loop(0, steps, take_step, (state, jnp.zeros(2)))
@@ -143,23 +158,28 @@ def initial_state(network, recipe: Recipe, params, images):
 
     shapes = jax.eval_shape(statistics, params, images).get("batch_stats", {})
     momentum = zeros(jax.eval_shape(recipe.optimizer.init, params))
-    return State(params, zeros(shapes), momentum, np.int32(0))
+    average = () if recipe.average_decay is None else jax.tree.map(np.array, params)
+    return State(params, zeros(shapes), momentum, np.int32(0), average)
 
 
-def make_evaluate(network, mean, std, batch_size):
-    """Returns the compiled `evaluate(state, images, labels)` to accuracy and cross entropy.
+def make_evaluate(network, mean, std, batch_size, classes, *, statistics="stored"):
+    """Returns the compiled `evaluate(state, images, labels) -> evaluation.Measures`.
 
-    Norms use the running statistics.
+    At most `batch_size` images are passed through at once. Norms use the running statistics
+    ("stored"), or those of each batch ("batch").
     """
+    stored = statistics == "stored"
 
     @jax.jit
     def evaluate(state, images, labels):
-        variables = {"params": state.params, "batch_stats": state.statistics}
+        variables = {"params": state.weights}
+        if stored:
+            variables |= {"batch_stats": state.statistics}
 
         def logits(batch):
             batch = data.normalise(batch, np.array(mean), np.array(std))
-            return network.apply(variables, batch, given=True)
+            return network.apply(variables, batch, given=stored)
 
-        return measure(logits, images, labels, batch_size)
+        return measure(logits, images, labels, min(batch_size, images.shape[0]), classes)
 
     return evaluate

@@ -19,6 +19,8 @@ Vary it from the command line, for example
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from configs import cifar_train
+
 
 def get_config(variant: str = "") -> ConfigDict:
     """The paper's search; variant "smoke" for minutes on two CPU cores."""
@@ -101,17 +103,9 @@ def get_config(variant: str = "") -> ConfigDict:
     nao.learning_rate = 1e-3
     nao.trade_off = 0.8  # weight of the scores' error against the decoder's
 
-    config.final = final = ConfigDict()
+    config.final = final = cifar_train.recipe()
     final.top = 5  # best architectures trained alone and ranked again; 0: none
-    final.epochs = 10
-    final.batch_size = 64
-    final.learning_rate = 0.025  # cosine to 0
-    final.weight_decay = 3e-4
-    final.momentum = 0.9
-    final.clip = 5.0
-    final.dropout = 0.4
-    final.drop_path_keep = 0.8
-    final.auxiliary = True  # auxiliary head with loss weight 0.4
+    final.epochs, final.batch_size, final.weight_decay = 10, 64, 3e-4
 
     if variant == "smoke":
         return _smoke(config)

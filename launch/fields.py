@@ -18,9 +18,20 @@ JOBS = {
     "search": ("search", "nao", "final"),
     "rank": ("rank", "seeds", "truth"),
     "study": ("study", "final", "seeds", "truth"),
+    "train": ("train", "arch", "warm_start"),
 }
-# A study has several of these, and trains all its architectures alone or none.
-WITHOUT = {"study": ("supernet.epochs", "supernet.sampler", "final.top")}
+WITHOUT = {
+    # It has several of these, and trains all its architectures alone or none.
+    "study": ("supernet.epochs", "supernet.sampler", "final.top"),
+    "train": ("supernet", "scoring"),
+}
+ALONE = ("final", "train")  # sections that say how networks are trained alone
+
+
+def _alone(*fields):
+    return tuple(f"{section}.{field}" for section in ALONE for field in fields)
+
+
 CHOICES = {
     "space.name": tuple(SPACES),
     "space.operations": OPERATIONS,
@@ -28,6 +39,7 @@ CHOICES = {
     "network.dtype": ("float32", "bfloat16"),
     "supernet.sampler": sampler.RULES,
     "supernet.schedule": ("cosine", "exponential", "complexity", "complexity_mean"),
+    **dict.fromkeys(_alone("schedule"), ("cosine", "exponential")),
     "supernet.batch_norm": ("local", "sync"),
     "scoring.statistics": evaluation.STATISTICS,
     "search.strategy": ("nao", "random"),
@@ -41,7 +53,7 @@ WHOLE = {  # the least and the most
     "checkpoint_every_steps": (1, INT32),
     "checkpoint_every_seconds": (1, INT32),
     "data.train_examples": (0, INT32),
-    "data.valid_examples": (1, INT32),
+    "data.valid_examples": (0, INT32),
     "data.shrink": (1, INT32),
     "data.pad": (0, INT32),
     "data.cutout": (0, INT32),
@@ -69,28 +81,32 @@ WHOLE = {  # the least and the most
     "study.architectures": (2, ARCHITECTURES),
     "study.candidates": (4, ARCHITECTURES),
     "final.top": (0, ARCHITECTURES),
-    "final.epochs": (1, INT32),
-    "final.batch_size": (1, INT32),
+    **dict.fromkeys(_alone("epochs", "batch_size"), (1, INT32)),
+    "train.evaluate_every_epochs": (1, INT32),
 }
 LIMITS = ("search.max_params", "search.max_macs")
 AT_LEAST_ZERO = (
     *("supernet.learning_rate", "supernet.learning_rate_end", "supernet.weight_decay"),
     *("supernet.exponent_least", "supernet.exponent_most", "supernet.size_exponent"),
     "rank.size_weight",
-    *("final.learning_rate", "final.weight_decay"),
+    *_alone("learning_rate", "learning_rate_end", "weight_decay"),
 )
-ABOVE_ZERO = ("supernet.clip", "nao.learning_rate", "final.clip", "supernet.rate_decay")
+ABOVE_ZERO = (
+    *("supernet.clip", "nao.learning_rate", "supernet.rate_decay"),
+    *_alone("clip", "rate_decay"),
+)
 SHARES = (
-    *("supernet.momentum", "supernet.label_smoothing", "nao.trade_off", "final.momentum"),
-    *("nao.held_out", "final.dropout"),
+    *("supernet.momentum", "supernet.label_smoothing", "nao.trade_off", "nao.held_out"),
+    *_alone("momentum", "label_smoothing", "dropout", "average_decay"),
 )
-KEEPS = ("supernet.drop_path_keep", "final.drop_path_keep")
+KEEPS = ("supernet.drop_path_keep", *_alone("drop_path_keep"))
 SWITCHES = (
-    *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device", "final.auxiliary"),
+    *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device"),
     *("supernet.nesterov", "supernet.separate_momentum"),
+    *_alone("auxiliary", "nesterov"),
 )
 TEXTS = (
-    *("compilation_cache", "data.data_dir", "data.path", "truth"),
+    *("compilation_cache", "data.data_dir", "data.path", "truth", "arch", "warm_start"),
     *("rank.column", "study.column"),
 )
 

@@ -78,10 +78,7 @@ class Job:
     def __init__(self, config, folder, images):
         self.config, self.folder, self.images = config, folder, images
         self.devices = wiring.make_devices(config)
-        limit = config.data.train_examples or None
-        self.train_part, self.valid_part = data.split(
-            images, config.data.valid_examples, seed=config.seed, limit=limit
-        )
+        self.train_part, self.valid_part = wiring.split_data(config, images)
         self.outline = wiring.make_outline(config, images.classes)
         self.space = self.outline.space
         self.cost_of = wiring.make_cost(config, self.outline, images.image_shape)

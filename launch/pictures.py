@@ -1,4 +1,4 @@
-"""Pictures of rankings, for reading rather than for computing."""
+"""Pictures of rankings and trainings, for reading rather than for computing."""
 
 import matplotlib
 import numpy as np
@@ -108,4 +108,26 @@ def study(cells, score):
     axes.axhline(50, color="grey", linestyle=":", label="chance")
     axes.set_xlim(left=0)
     axes.legend(title="± standard error over supernets")
+    return figure
+
+
+def training(epochs):
+    """Loss and accuracy over the epochs of a training.
+
+    `epochs` is float64[E, 5]: epoch, training loss and accuracy, validation loss and accuracy (NaN
+    where not evaluated).
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    number, known = epochs[:, 0], np.isfinite(epochs[:, 3])
+    for place, (name, unit, scale) in enumerate((("Loss", "nats", 1), ("Accuracy", "%", 100))):
+        axes = figure.add_subplot(
+            1, 2, place + 1, title=name, xlabel="epoch", ylabel=f"{name.lower()}, {unit}"
+        )
+        axes.grid(alpha=0.3)
+        axes.plot(number, scale * epochs[:, 1 + place], label="training images, augmented")
+        if known.any():
+            values = scale * epochs[known, 3 + place]
+            axes.plot(number[known], values, marker="o", markersize=3, label="validation images")
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+        axes.legend()
     return figure

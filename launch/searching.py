@@ -88,7 +88,7 @@ class Search(TrainingJob):
         )
         if final:
             pool, _, _ = self.finalists()
-            *_, fresh = self.make_final(pool[len(progress.alone)], self.final_key)
+            *_, fresh = self.make_alone(pool[len(progress.alone)], self.final_key)
             self.progress = self.progress._replace(final=fill(fresh, final))
 
     def where(self) -> str:

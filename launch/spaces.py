@@ -6,21 +6,26 @@ from typing import NamedTuple
 import numpy as np
 
 from bnao_jax.spaces.nao import cost as nao_cost
+from bnao_jax.spaces.nao import inheritance as nao_inheritance
 from bnao_jax.spaces.nao import network as nao_network
 from bnao_jax.spaces.nao import space as nao_space
 from bnao_jax.spaces.nao import supernet as nao_supernet
+from bnao_jax.spaces.nao.published import PUBLISHED as NAO_PUBLISHED
 from bnao_jax.spaces.nasbench201 import cost as nasbench201_cost
+from bnao_jax.spaces.nasbench201 import inheritance as nasbench201_inheritance
 from bnao_jax.spaces.nasbench201 import network as nasbench201_network
 from bnao_jax.spaces.nasbench201 import space as nasbench201_space
 from bnao_jax.spaces.nasbench201 import supernet as nasbench201_supernet
 from launch.command import UsageError
 
 
-def trains_alone(config) -> bool:
-    """Whether the job of a config trains networks alone."""
+def alone(config) -> str | None:
+    """The section of a config that says how networks are trained alone, None if none are."""
+    if "train" in config:
+        return "train"
     if "study" in config:
-        return not config.truth
-    return "final" in config and bool(config.final.top)
+        return None if config.truth else "final"
+    return "final" if "final" in config and config.final.top else None
 
 
 class Space(NamedTuple):
@@ -33,10 +38,13 @@ class Space(NamedTuple):
       network: `(outline, architecture, dtype, **settings)` to the module of one architecture alone.
       heads: names of the settings that `network` knows.
       cost: `(outline, pool, image_shape)` to a `Cost`.
+      inherit: `(outline, shared weights, architecture, weights of the network)` to the latter with
+        shared ones among them, and how many numbers those are.
       strata: from a pool to the stratum int[P] of each, from 0; or None.
       connected: from a pool to whether anything of the input reaches the output, bool[P]; or None.
       split: from a seed to the decision that parts paths into groups with a momentum each; or None.
       weights: `(outline)` to the least number of weights of the supernet.
+      published: names of published architectures, to their text forms.
       check: raises UsageError where a config asks for what the space has not.
       check_images: the same for (config, image_shape).
     """
@@ -47,10 +55,12 @@ class Space(NamedTuple):
     network: Callable
     heads: tuple[str, ...]
     cost: Callable
+    inherit: Callable
     strata: Callable | None
     connected: Callable | None
     split: Callable | None
     weights: Callable
+    published: dict[str, str]
     check: Callable
     check_images: Callable
 
@@ -74,10 +84,11 @@ def _check_nao_images(config, image_shape):
         smallest = -(-smallest // 8)
     smallest = -(-smallest // 4)
     needed = 8 if config.network.stem == "cifar" else 7
-    if trains_alone(config) and config.final.auxiliary and smallest < needed:
+    section = alone(config)
+    if section and config[section].auxiliary and smallest < needed:
         raise UsageError(
-            f"config.final.auxiliary=True needs maps of {needed}x{needed} before the classifier; "
-            f"images of {image_shape} leave {smallest}x{smallest}"
+            f"config.{section}.auxiliary=True needs maps of {needed}x{needed} before the "
+            f"classifier; images of {image_shape} leave {smallest}x{smallest}"
         )
 
 
@@ -96,9 +107,11 @@ def _nasbench201_weights(outline):
 
 
 def _check_nasbench201(config):
-    wanted = {"network.stem": "cifar", "supernet.drop_path_keep": 1}
-    if trains_alone(config):
-        wanted |= {"final.drop_path_keep": 1, "final.auxiliary": False}
+    wanted = {"network.stem": "cifar"}
+    if "supernet" in config:
+        wanted |= {"supernet.drop_path_keep": 1}
+    if section := alone(config):
+        wanted |= {f"{section}.drop_path_keep": 1, f"{section}.auxiliary": False}
     for name, value in wanted.items():
         section, field = name.split(".")
         if config[section][field] != value:
@@ -125,10 +138,12 @@ SPACES = {
         network=nao_network.Network,
         heads=("dropout", "auxiliary"),
         cost=nao_cost.cost,
+        inherit=nao_inheritance.inherit,
         strata=None,
         connected=None,
         split=None,
         weights=_nao_weights,
+        published=NAO_PUBLISHED,
         check=lambda config: None,
         check_images=_check_nao_images,
     ),
@@ -139,10 +154,12 @@ SPACES = {
         network=nasbench201_network.Network,
         heads=("dropout",),
         cost=nasbench201_cost.cost,
+        inherit=nasbench201_inheritance.inherit,
         strata=nasbench201_space.strata,
         connected=nasbench201_space.connected,
         split=_nasbench201_split,
         weights=_nasbench201_weights,
+        published={},
         check=_check_nasbench201,
         check_images=_check_nasbench201_images,
     ),

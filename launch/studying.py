@@ -169,7 +169,7 @@ class Study(TrainingJob):
         progress = fill(self.progress, rest)
         self.progress = progress._replace(run=int(progress.run))
         if final:
-            *_, fresh = self.make_final(self.to_train()[len(progress.alone)], self.final_key)
+            *_, fresh = self.make_alone(self.to_train()[len(progress.alone)], self.final_key)
             self.progress = self.progress._replace(final=fill(fresh, final))
         if 0 < self.progress.run < len(self.runs):
             self.start(self.progress.run)

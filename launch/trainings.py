@@ -7,6 +7,7 @@ from bnao_jax import supernet_training, training
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.parallel import replicate
 from launch import jobs, wiring
+from launch.spaces import alone
 
 ACCURACY, LOSS = range(2)  # rows of what is kept of an evaluation
 NO_SCORES = np.zeros((2, 0), np.float32)
@@ -101,25 +102,29 @@ class TrainingJob(jobs.Job):
 
     # Networks alone.
 
-    def make_final(self, architecture, key):
-        """What `wiring.make_final` makes, and the state before the first step."""
-        made = wiring.make_final(self.config, self.outline, self.images, architecture, self.devices)
+    def make_alone(self, architecture, key):
+        """What `wiring.make_alone` makes, and the state before the first step."""
+        made = wiring.make_alone(
+            *(self.config, alone(self.config), self.outline, self.images),
+            *(architecture, self.devices),
+        )
         network, recipe = made[:2]
         any_images = np.zeros((1, *self.images.image_shape), np.float32)
         params_key, _ = jax.random.split(key)
         params = initialize(network, params_key, any_images)
         return *made, training.initial_state(network, recipe, params, any_images)
 
-    def train_alone(self, architecture, key, *, title):
-        """(validation accuracy, loss) of one architecture after the final's epochs."""
-        _, recipe, train, evaluate, fresh = self.make_final(architecture, key)
+    def steps_alone(self, architecture, key, recipe, train, state, *, title, until=None):
+        """Trains a network from a state until a step; yields after each dispatch.
+
+        `progress.final` is the state by then. Yields (first step, steps, mean loss, accuracy).
+        """
         _, train_key = jax.random.split(key)
-        state = self.progress.final or fresh
         part, done = replicate(self.train_part, self.devices), int(state.step)
         phase = self.display.phase(title, recipe.total_steps, "steps", done=done)
         with self.timed("final"), phase as advance:
-            for step, steps in self.dispatches(recipe, len(self.train_part.labels), done):
-                state, loss, _ = train(state, *part, train_key, np.int32(steps))
+            for step, steps in self.dispatches(recipe, len(self.train_part.labels), done, until):
+                state, loss, accuracy = train(state, *part, train_key, np.int32(steps))
                 if not np.isfinite(loss):
                     raise jobs.TrainingError(
                         f"the training loss is not finite within the {steps} steps from {step} of "
@@ -128,7 +133,15 @@ class TrainingJob(jobs.Job):
                     )
                 self.progress = self.progress._replace(final=state)
                 advance(steps, f"loss {float(loss):.3f}")
+                yield step, steps, float(loss), float(accuracy)
                 self.keeper.between(steps)
-            found = evaluate(state, *replicate(self.valid_part, self.devices))
+
+    def train_alone(self, architecture, key, *, title):
+        """(validation accuracy, loss) of one architecture after the final's epochs."""
+        _, recipe, train, evaluate, fresh = self.make_alone(architecture, key)
+        state = self.progress.final or fresh
+        for _ in self.steps_alone(architecture, key, recipe, train, state, title=title):
+            pass
+        found = evaluate(self.progress.final or state, *replicate(self.valid_part, self.devices))
         self.progress = self.progress._replace(final=())
-        return tuple(float(value) for value in found)
+        return float(found.accuracy), float(found.loss)

@@ -18,11 +18,12 @@ from bnao_jax.strategies.nao import Settings, nao_strategy
 from bnao_jax.strategies.random import random_search
 from launch.command import UsageError
 from launch.fields import ARCHITECTURES, INT32, check_fields
-from launch.spaces import SPACES, trains_alone
+from launch.spaces import SPACES, alone
 
-TRAININGS = ("supernet", "final")  # sections of a config that train
+TRAININGS = ("supernet", "final", "train")  # sections of a config that train
 # Schedules by complexity: the path's own exponent, or the mean over all paths.
 PATH_RATES = {"complexity": "own", "complexity_mean": "mean"}
+EVALUATED_AT_ONCE = 500  # images, by a network alone
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -93,6 +94,13 @@ def check_shared(config):
         )
     if config.supernet.exponent_least > config.supernet.exponent_most:
         raise UsageError("config.supernet.exponent_least exceeds exponent_most")
+    if config.data.valid_examples < 1:
+        raise UsageError("config.data.valid_examples must be at least 1: it scores architectures")
+    check_machine(config)
+
+
+def check_machine(config):
+    """Raises UsageError where devices, memory and the form of known images do not fit."""
     make_devices(config)
     if config.data.name in data.FORMS:
         image_shape, classes = data.FORMS[config.data.name]
@@ -130,11 +138,13 @@ def _needs(config, outline, image_shape):
         # weights, gradients and momentum, float32
         "config.network with config.space and the classes of config.data": 12 * weights,
         "config.data.valid_examples": config.data.valid_examples * math.prod(image_shape),
-        "config.supernet.batch_size": config.supernet.batch_size // devices * maps,
-        "config.scoring.batch_size": min(config.scoring.batch_size, scored_examples(config)) * maps,
     }
-    if trains_alone(config):
-        needs["config.final.batch_size"] = config.final.batch_size // devices * maps
+    if "supernet" in config:
+        scored = min(config.scoring.batch_size, scored_examples(config))
+        needs["config.supernet.batch_size"] = config.supernet.batch_size // devices * maps
+        needs["config.scoring.batch_size"] = scored * maps
+    if section := alone(config):
+        needs[f"config.{section}.batch_size"] = config[section].batch_size // devices * maps
     if "search" in config and config.search.strategy == "nao":
         rows = population_size(config)
         needs["config.nao.exchanges"] = 2 * tokens * rows * config.nao.exchanges
@@ -164,7 +174,7 @@ def check_data(config, images):
                 f"config.{section}.epochs={config[section].epochs} makes {steps} steps; the most "
                 f"is {INT32}"
             )
-    if config.scoring.statistics == "estimated":
+    if "scoring" in config and config.scoring.statistics == "estimated":
         calibration = min(config.scoring.calibration_images, examples)
         if calibration < config.scoring.batch_size:
             raise UsageError(
@@ -203,6 +213,12 @@ def load_data(config):
     )
     shrunk(config, images.image_shape)
     return data.shrink(images, config.data.shrink)
+
+
+def split_data(config, images):
+    """The train and the validation part of the images of a config's job."""
+    limit = config.data.train_examples or None
+    return data.split(images, config.data.valid_examples, seed=config.seed, limit=limit)
 
 
 def form(config):
@@ -292,7 +308,7 @@ def make_supernet(config, outline, images, devices, only=None):
     settings, space = config.supernet, SPACES[config.space.name]
     axis_name = AXIS if settings.batch_norm == "sync" else None
     net = space.supernet(outline, DTYPES[config.network.dtype], axis_name)
-    alone = space.supernet(outline, DTYPES[config.network.dtype])
+    one_device = space.supernet(outline, DTYPES[config.network.dtype])
 
     def apply(params, batch, architecture, drop_path):
         return net.apply({"params": params}, batch, only or architecture, drop_path=drop_path)
@@ -301,26 +317,13 @@ def make_supernet(config, outline, images, devices, only=None):
         architecture = only or architecture
         if known is not None:
             variables = {"params": params, "batch_stats": known}
-            return alone.apply(variables, batch, architecture, given=True), known
+            return one_device.apply(variables, batch, architecture, given=True), known
         variables, mutable = {"params": params}, ["batch_stats"]
-        logits, changed = alone.apply(variables, batch, architecture, mutable=mutable)
+        logits, changed = one_device.apply(variables, batch, architecture, mutable=mutable)
         return logits, changed["batch_stats"]
 
     examples = train_examples(config, images)
     per_epoch = data.steps_per_epoch(examples, settings.batch_size)
-    rates = {
-        "cosine": lambda: schedule.cosine(
-            high=settings.learning_rate,
-            low=settings.learning_rate_end,
-            epochs=settings.epochs,
-            steps_per_epoch=per_epoch,
-        ),
-        "exponential": lambda: schedule.exponential(
-            high=settings.learning_rate, decay=settings.rate_decay, steps_per_epoch=per_epoch
-        ),
-        # The optimizer multiplies it by the path's factor.
-        **dict.fromkeys(PATH_RATES, lambda: lambda step: jnp.float32(settings.learning_rate)),
-    }
     total_steps, path_rate = settings.epochs * per_epoch, PATH_RATES.get(settings.schedule)
     split = space.split(config.seed) if settings.separate_momentum else None
     draw = supernet_training.draw_one
@@ -331,7 +334,7 @@ def make_supernet(config, outline, images, devices, only=None):
     recipe = supernet_training.Recipe(
         batch_size=settings.batch_size,
         total_steps=total_steps,
-        learning_rate=rates[settings.schedule](),
+        learning_rate=make_rate(settings, per_epoch),
         optimizer=optimizer.sgd(
             momentum_decay=settings.momentum,
             weight_decay=settings.weight_decay,
@@ -398,36 +401,61 @@ def scored_examples(config) -> int:
     return min(config.scoring.images or config.data.valid_examples, config.data.valid_examples)
 
 
-def make_final(config, outline, images, architecture, devices):
-    """Network, recipe, compiled training function and evaluation of one architecture alone."""
-    settings, space = config.final, SPACES[config.space.name]
-    network = space.network(
-        outline,
-        tuple(int(choice) for choice in architecture),
-        dtype=DTYPES[config.network.dtype],
-        **{name: settings[name] for name in space.heads},
-    )
+def make_alone(config, section, outline, images, architecture, devices):
+    """Network, recipe, compiled training function and evaluation of one architecture alone.
+
+    `section` of the config says how it is trained.
+    """
+    settings = config[section]
+    network = make_network(config, section, outline, architecture)
     per_epoch = data.steps_per_epoch(train_examples(config, images), settings.batch_size)
     augmentation = make_augmentation(config, images)
     recipe = training.Recipe(
         batch_size=settings.batch_size,
         total_steps=settings.epochs * per_epoch,
-        learning_rate=schedule.cosine(
-            high=settings.learning_rate, low=0.0, epochs=settings.epochs, steps_per_epoch=per_epoch
-        ),
+        learning_rate=make_rate(settings, per_epoch),
         optimizer=optimizer.sgd(
             momentum_decay=settings.momentum,
             weight_decay=settings.weight_decay,
             clip=settings.clip,
+            nesterov=settings.nesterov,
         ),
         augmentation=augmentation,
+        label_smoothing=settings.label_smoothing,
         drop_path_keep=None if settings.drop_path_keep == 1 else settings.drop_path_keep,
+        average_decay=settings.average_decay or None,
     )
     train = training.make_train(network, recipe, devices)
     evaluate = training.make_evaluate(
-        network,
-        augmentation.mean,
-        augmentation.std,
-        min(config.scoring.batch_size, config.data.valid_examples),
+        *(network, augmentation.mean, augmentation.std),
+        **dict(batch_size=EVALUATED_AT_ONCE, classes=outline.classes),
     )
     return network, recipe, train, evaluate
+
+
+def make_network(config, section, outline, architecture):
+    """The stand-alone network of an architecture."""
+    space = SPACES[config.space.name]
+    return space.network(
+        outline,
+        tuple(int(choice) for choice in architecture),
+        dtype=DTYPES[config.network.dtype],
+        **{name: config[section][name] for name in space.heads},
+    )
+
+
+def make_rate(settings, steps_per_epoch):
+    """The learning rate by step; of schedules by complexity the factor all paths share."""
+    if settings.schedule == "cosine":
+        return schedule.cosine(
+            high=settings.learning_rate,
+            low=settings.learning_rate_end,
+            epochs=settings.epochs,
+            steps_per_epoch=steps_per_epoch,
+        )
+    if settings.schedule == "exponential":
+        return schedule.exponential(
+            high=settings.learning_rate, decay=settings.rate_decay, steps_per_epoch=steps_per_epoch
+        )
+    # The optimizer multiplies it by the path's factor.
+    return lambda step: jnp.float32(settings.learning_rate)

@@ -7,12 +7,13 @@ import pathlib
 import tempfile
 
 import filelock
+from ml_collections import ConfigDict
 
 from launch.command import UsageError
 
 POOL, CONTROL, RESULT = "pool.jsonl", "control.jsonl", "result.json"
 SCORES, RANKING, STUDY = "scores.jsonl", "ranking.json", "study.json"
-METRICS, CONFIG = "metrics.jsonl", "config.json"
+METRICS, CONFIG, NETWORK = "metrics.jsonl", "config.json", "network.json"
 CHECKPOINTS, LOCK = "checkpoints", "lock"
 # Fields that may change when a run is continued: they change how it runs, not what it finds.
 FREE = (
@@ -127,3 +128,33 @@ def write_json(path, value):
 def write_pool(path, rows):
     """Writes dicts as JSON lines."""
     write(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_config(folder) -> ConfigDict:
+    """The config of the job in a folder.
+
+    Raises:
+      UsageError: there is none, or it cannot be read.
+    """
+    return ConfigDict(_read_json(folder, CONFIG))
+
+
+def read_network(folder) -> dict:
+    """What a training has written about its network.
+
+    Raises:
+      UsageError: there is none, or it cannot be read.
+    """
+    return _read_json(folder, NETWORK)
+
+
+def _read_json(folder, name):
+    try:
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--workdir={folder}: {name}: {error.strerror}") from None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"--workdir={folder}: its {name} cannot be read")
+    return found

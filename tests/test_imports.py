@@ -26,6 +26,7 @@ ROOMS = {
     "bnao_jax/data": ("bnao_jax.data",),
     "bnao_jax/controller": ("bnao_jax.controller",),
     "bnao_jax/evaluation.py": ("bnao_jax.data", "bnao_jax.parallel"),
+    "bnao_jax/export.py": ("bnao_jax.data",),
     "bnao_jax/supernet_training.py": (
         *("bnao_jax.sampler", "bnao_jax.optimizer", "bnao_jax.data", "bnao_jax.nn"),
         "bnao_jax.parallel",

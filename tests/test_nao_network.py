@@ -9,38 +9,13 @@ from bnao_jax.nn.convolution import convolve
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.nn.layers import norm, relu
 from bnao_jax.spaces.nao.cells import traced_path
+from bnao_jax.spaces.nao.inheritance import cell_weights, inherit
 from bnao_jax.spaces.nao.network import Cell, Network
 from bnao_jax.spaces.nao.space import CellPlan, Outline, genes, loose_ends
 from bnao_jax.spaces.nao.supernet import SharedCells, Supernet
 
 WIDTH, NODES = 4, 2
 OUTLINE = Outline(channels=WIDTH, cells=1, classes=5, operations="forms", nodes=NODES)
-
-
-def copied(shared, inputs, choices):
-    """Weights of a stand-alone cell, taken from the stacks of the only shared cell."""
-    shared = {name: stack[0] for name, stack in shared.items()}
-    alone, base = {}, 0
-    for edge, (read, choice) in enumerate(zip(inputs, choices, strict=True)):
-        operation, weights = OUTLINE.candidates[choice], {}
-        for name, stack in shared.items():
-            for unit in range(operation.units):
-                prefix = f"{operation.name}_{unit}_"
-                if name.startswith(prefix):
-                    weights[f"unit{unit}_{name.removeprefix(prefix)}"] = stack[base + read]
-            if operation.name == "identity" and name.startswith("skip_") and read < 2:
-                weights[f"unit0_{name.removeprefix('skip_')}"] = stack[2 * edge + read]
-        if weights:
-            alone[f"edge{edge}"] = weights
-        base += edge // 2 + 2
-    for state in (0, 1):
-        if "halve_first" in shared:
-            alone[f"halve{state}"] = {
-                "first": shared["halve_first"][state],
-                "second": shared["halve_second"][state],
-                "norm": {key: shared[f"halve_{key}"][state] for key in ("scale", "offset")},
-            }
-    return alone
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -61,7 +36,8 @@ def test_shared_cell_is_the_stand_alone_cell_and_its_combination(stride):
             CellPlan(stride == 2, WIDTH, False),
             *(OUTLINE.candidates, as_tuple(inputs[row]), as_tuple(choices[row])),
         )
-        alone = copied(params, inputs[row], choices[row])
+        stacks = {name: stack[0] for name, stack in params.items()}  # of the only cell
+        alone = cell_weights(OUTLINE, stacks, inputs[row], choices[row])
         states = jax.jit(cell.apply)({"params": alone}, *maps)
         loose = np.flatnonzero(loose_ends(inputs[row], NODES))
         blocks = np.concatenate(params["combine"][0, loose], 1)[:, :, None, None]
@@ -69,6 +45,34 @@ def test_shared_cell_is_the_stand_alone_cell_and_its_combination(stride):
         expected, _ = norm(convolve(relu(states), blocks), scale, offset)
         found = run(jnp.asarray(inputs[row]), jnp.asarray(choices[row]))
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_inherited_weights_are_those_of_the_supernet():
+    outline = Outline(2, 2, 3, operations="tiny", nodes=1)
+    images = jnp.zeros((2, 16, 16, 3))
+    architecture = np.array([0, 0, 1, 2, 0, 2, 1, 0])
+    shared = initialize(Supernet(outline), jax.random.key(0), images, architecture)
+    network = Network(outline, tuple(architecture.tolist()))
+    params = initialize(network, jax.random.key(1), images)
+    found, count = inherit(outline, shared, architecture, params)
+    same = jax.tree.map(lambda a, b: (np.asarray(a) != b).any(), found, params)
+    # Scales and offsets begin at one and zero in both.
+    changed = {jax.tree_util.keystr(p) for p, new in jax.tree.leaves_with_path(same) if new}
+    edges = {
+        f"['cell{n}']['edge0']['unit{u}_{part}']"
+        for n in (0, 1, 3, 4, 6, 7)
+        for u in (0, 1)
+        for part in ("depthwise", "pointwise")
+    }
+    assert edges <= changed and "['stem']['conv']['kernel']" in changed
+    reduced = [name for name in changed if name.startswith(("['cell2']", "['cell5']"))]
+    assert any("edge0']['unit0_first" in name for name in reduced)  # identity of stride 2
+    assert any("edge1']['unit1_pointwise" in name for name in reduced)
+    # Both inputs are read and one state is loose: no map is wider than in the supernet.
+    assert count == sum(leaf.size for leaf in jax.tree.leaves(params))
+    # The second normal cell's are those of the second of the stack.
+    stack = shared["cells0"]["sep_conv_3x3_0_depthwise"]
+    np.testing.assert_array_equal(found["cell1"]["edge0"]["unit0_depthwise"], stack[1, 0])
 
 
 def test_imagenet_supernet_static_is_traced():

@@ -14,6 +14,7 @@ from jax import lax
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.space import ArchitectureError
 from bnao_jax.spaces.nasbench201.cost import cost
+from bnao_jax.spaces.nasbench201.inheritance import inherit
 from bnao_jax.spaces.nasbench201.network import Network
 from bnao_jax.spaces.nasbench201.space import (
     EDGES,
@@ -241,15 +242,10 @@ def test_network_alone_is_the_supernet_s_path(tiny):
     images, params, shared = tiny
     network = Network(TINY, ALL_OPERATIONS)
     alone = initialize(network, jax.random.key(2), images)
-    for name in ("stem", "halving1", "halving2", "norm", "classifier"):
-        alone[name] = params[name]
-    for stage, n, (at, choice) in itertools.product(
-        range(3), range(TINY.cells), enumerate(ALL_OPERATIONS)
-    ):
-        if "conv" in NAMES[choice]:
-            kernel = params[f"cells{stage}"][NAMES[choice].removeprefix("nor_") + "_kernel"]
-            alone[f"stage{stage}_cell{n}"][f"edge{at}"]["unit0_kernel"] = kernel[n, at]
+    alone, count = inherit(TINY, params, ALL_OPERATIONS, alone)
     logits = jax.jit(network.apply)({"params": alone}, images)
     np.testing.assert_allclose(logits, shared(np.array(ALL_OPERATIONS)), atol=1e-5)
     counted = sum(leaf.size for leaf in jax.tree.leaves(alone))
     assert counted == cost(TINY, np.array([ALL_OPERATIONS]), (8, 8, 3)).params[0]
+    norms = 3 * TINY.cells * sum("conv" in NAMES[choice] for choice in ALL_OPERATIONS)
+    assert counted - count == 2 * norms // 3 * sum(TINY.widths)  # scales and offsets

@@ -1,6 +1,7 @@
 """The study job: its tables, its sets of architectures, and that it can be broken off."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -52,19 +53,21 @@ def made_up(monkeypatch):
         values = np.sin(rows.sum(1) * params["w"]).astype(np.float32)
         progress(Scores(values, -values))
 
-    def make_final(config, outline, images, architecture, devices):
+    def make_alone(config, section, outline, images, architecture, devices):
         def train(state, images, labels, key, steps):
             params = {"w": state.params["w"] + steps}
             return state._replace(params=params, step=state.step + steps), 1.0, 0.5
 
-        accuracy = lambda state, *_: (np.cos(architecture.sum() + state.params["w"]), 0.0)
+        accuracy = lambda state, *_: SimpleNamespace(
+            accuracy=np.cos(architecture.sum() + state.params["w"]), loss=0.0
+        )
         return None, toys.recipe(4), train, accuracy
 
     weights = lambda config, outline, images: {"w": np.float32(1 + config.seed)}
     made = lambda config, *_: (toys.train(), toys.recipe(4 * config.supernet.epochs), evaluate)
     monkeypatch.setattr(wiring, "initial_weights", weights)
     monkeypatch.setattr(wiring, "make_supernet", made)
-    monkeypatch.setattr(wiring, "make_final", make_final)
+    monkeypatch.setattr(wiring, "make_alone", make_alone)
     fresh = lambda *_: training.State({"w": np.float64(0.1)}, {}, (), np.int32(0))
     monkeypatch.setattr(training, "initial_state", fresh)
     monkeypatch.setattr("launch.trainings.initialize", lambda *_: {})

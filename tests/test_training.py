@@ -140,15 +140,45 @@ def test_evaluation_uses_the_running_statistics():
     kept = {"norm": {"statistics": np.stack([mean, variance]).astype(np.float32)}}
     params = state.params | {"norm": {k: rng.normal(1, 0.3, WIDTH) for k in ("scale", "offset")}}
     params = jax.tree.map(np.float32, params)
-    evaluate = make_evaluate(network, MEAN, STD, batch_size=16)  # 50 images: the last is filled up
-    accuracy, loss = evaluate(state._replace(params=params, statistics=kept), IMAGES, LABELS)
+    # 50 images: the last batch is filled up
+    evaluate = make_evaluate(network, MEAN, STD, 16, CLASSES)
+    found = evaluate(state._replace(params=params, statistics=kept), IMAGES, LABELS)
+    # The running mean of the weights takes the place of the weights.
+    averaged = state._replace(average=params, statistics=kept)
+    assert_close(evaluate(averaged, IMAGES, LABELS), found, rtol=1e-6)
     x = (NORMALISED @ params["matrix"].T - mean) / np.sqrt(variance + 1e-5)
     x = np.maximum(x * params["norm"]["scale"] + params["norm"]["offset"], 0)
     logits = x.transpose(0, 3, 1, 2).reshape(EXAMPLES, -1) @ params["head"].T
-    np.testing.assert_allclose(accuracy, (logits.argmax(1) == LABELS).mean(), rtol=1e-6)
+    right = logits.argmax(1) == LABELS
+    np.testing.assert_allclose(found.accuracy, right.mean(), rtol=1e-6)
+    np.testing.assert_array_equal(found.right, np.bincount(LABELS[right], minlength=CLASSES))
+    np.testing.assert_array_equal(found.images, np.bincount(LABELS, minlength=CLASSES))
     chosen = logits[np.arange(EXAMPLES), LABELS]
+    near = (logits > chosen[:, None]).sum(1) < 5
+    np.testing.assert_allclose(found.top5, near.mean(), rtol=1e-6)
     expected = (np.log(np.exp(logits).sum(1)) - chosen).mean()
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.loss, expected, rtol=1e-5)
+
+
+def test_evaluation_with_the_statistics_of_the_batch():
+    network = Tiny()
+    state = start(network)
+    evaluate = make_evaluate(network, MEAN, STD, EXAMPLES, CLASSES, statistics="batch")
+    logits = network.apply({"params": state.params}, NORMALISED)
+    found = evaluate(state, IMAGES, LABELS)
+    np.testing.assert_allclose(found.accuracy, (logits.argmax(1) == LABELS).mean(), rtol=1e-6)
+
+
+def test_the_running_mean_of_the_weights_by_hand(key):
+    network = Tiny()
+    train = trainer(network, average_decay=0.75)
+    begin = start(network)
+    average = jax.device_get(begin.params)
+    begin = begin._replace(average=average)
+    states = run(train, network, key, (1, 1), state=begin)
+    for state, *_ in states:
+        average = jax.tree.map(lambda a, p: 0.75 * a + 0.25 * p, average, state.params)
+        assert_close(state.average, average, **FLOAT32)
 
 
 # The loss
@@ -224,9 +254,9 @@ def test_loss_falls_and_evaluation_follows(key):
     found = run(trainer(network), network, key, (STEPS,) * 10)
     (_, first, _), (state, last, accuracy) = found[0], found[-1]
     assert last < 0.3 * first and accuracy > 0.9
-    evaluate = make_evaluate(network, MEAN, STD, batch_size=16)
+    evaluate = make_evaluate(network, MEAN, STD, 16, CLASSES)
     begin, end = evaluate(start(network), IMAGES, LABELS), evaluate(state, IMAGES, LABELS)
-    assert begin[0] < 0.7 < 0.9 < end[0] and end[1] < 0.3 * begin[1]
+    assert begin.accuracy < 0.7 < 0.9 < end.accuracy and end.loss < 0.3 * begin.loss
 
 
 def test_initial_state_is_zero_but_for_the_weights():

@@ -57,3 +57,23 @@ def initialize(module, key, *args):
         values.append(deviation * normal[at : at + leaf.size].reshape(leaf.shape))
         at += leaf.size
     return jax.tree.map(jnp.asarray, jax.tree_util.tree_unflatten(structure, values))
+
+
+def overlay(params, offered):
+    """`params` with the leaves of `offered` that have their path and shape; and how many numbers.
+
+    Both are nested dicts; what `offered` has beside is ignored.
+    """
+    taken = 0
+
+    def take(path, leaf):
+        nonlocal taken
+        found = offered
+        for key in path:
+            found = found.get(key.key, {}) if isinstance(found, dict) else {}
+        if np.shape(found) != leaf.shape or isinstance(found, dict):
+            return leaf
+        taken += leaf.size
+        return jnp.asarray(found, leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(take, params), taken

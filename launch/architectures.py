@@ -1,0 +1,65 @@
+"""Architectures as users name them on the command line."""
+
+import json
+import pathlib
+
+from launch import wiring, workdir
+from launch.command import UsageError
+from launch.spaces import SPACES
+
+
+def named(config, text) -> str:
+    """The text form of the architecture that `--arch=text` means, in the space of a config.
+
+    `text` is a published name, a text form, a file that holds one, or the folder of a search.
+
+    Raises:
+      UsageError: it is none of these.
+    """
+    space = wiring.make_outline(config, classes=10).space
+    published = SPACES[config.space.name].published
+    if text in published:
+        text = published[text]
+    elif (path := pathlib.Path(text).expanduser()) and _exists(path):
+        text = _of_folder(path) if path.is_dir() else _of_file(path)
+    elif text.isidentifier():
+        known = ", ".join(published) or "none"
+        raise UsageError(
+            f"--arch={text} is no file and no published architecture of {space.name}; known are: "
+            f"{known}"
+        )
+    return space.format(wiring.named("--arch", space.parse, text))
+
+
+def _exists(path):
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a path, or not one
+        return False
+
+
+def _of_folder(path):
+    """The best architecture of a search, or the one that was trained there."""
+    try:
+        result = json.loads((path / workdir.RESULT).read_text(encoding="utf-8"))
+        text = result["best"][0]["arch"] if "best" in result else result["arch"]
+    except OSError as error:
+        raise UsageError(
+            f"--arch={path}: there is no finished search: {workdir.RESULT}: {error.strerror}"
+        ) from None
+    except (ValueError, LookupError, TypeError):
+        text = None
+    if not isinstance(text, str):
+        raise UsageError(f"--arch={path}: its {workdir.RESULT} names no architecture")
+    return text
+
+
+def _of_file(path):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--arch={path} cannot be read: {error}") from None
+    lines = [line for line in (line.split("#")[0].strip() for line in lines) if line]
+    if len(lines) != 1:
+        raise UsageError(f"--arch={path} holds {len(lines)} architectures, one a line; wanted is 1")
+    return lines[0]

@@ -1,0 +1,118 @@
+"""A trained network's folder for others: architecture, weights, programs, how to use them."""
+
+import pathlib
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from safetensors.numpy import save_file
+
+from bnao_jax.data import normalise
+from bnao_jax.export import PLATFORMS, flat_weights, program
+from launch import trained, wiring, workdir
+from launch.command import UsageError
+
+ANY = "any"
+KNOWN_PLATFORMS = (*PLATFORMS, "rocm")
+WEIGHTS, ARCHITECTURE, README = "weights.safetensors", "architecture.json", "README.md"
+
+
+def export(folder, out, *, checkpoint, batch_sizes, platforms, average):
+    """Writes what `launch.export` writes; its flags are explained there."""
+    sizes = [_size(text) for text in batch_sizes] or [None]
+    if unknown := [name for name in platforms if name not in KNOWN_PLATFORMS]:
+        raise UsageError(f"--platforms={unknown[0]} is not one of {', '.join(KNOWN_PLATFORMS)}")
+    out = pathlib.Path(out).expanduser()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out={out} is not an empty folder")
+    known = trained.load(folder, checkpoint)
+    weights = known.state.weights if average else known.state.params
+    variables, facts = {"params": weights, "batch_stats": known.state.statistics}, known.facts
+    network, _ = module(facts)
+    variables = _used(network, variables, facts["image_shape"])
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for size in sizes:
+            content = program(
+                *(network, variables, facts["image_shape"], facts["mean"], facts["std"]),
+                **dict(batch=size, platforms=tuple(platforms)),
+            )
+            (out / program_name(size)).write_bytes(content)
+        save_file(flat_weights(variables), out / WEIGHTS)
+        about = {"checkpoint": known.number, "platforms": list(platforms)}
+        workdir.write_json(out / ARCHITECTURE, facts | about)
+        first = program_name(None if None in sizes else sizes[0])
+        workdir.write(out / README, _readme(facts, first, sizes))
+    except OSError as error:
+        raise UsageError(f"--out={out} cannot be written: {error}") from None
+    for path in sorted(out.iterdir()):
+        print(f"{path.stat().st_size:>12,} bytes  {path}")
+
+
+def _used(network, variables, image_shape):
+    """Those variables that the network has without what only its training needed."""
+    images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
+    init = lambda images: network.init(jax.random.key(0), images)
+    needed = flax.traverse_util.flatten_dict(jax.eval_shape(init, images)["params"])
+    params = flax.traverse_util.flatten_dict(variables["params"])
+    kept = {name: leaf for name, leaf in params.items() if name in needed}
+    modules = {name[0] for name in kept}
+    statistics = {name: s for name, s in variables["batch_stats"].items() if name in modules}
+    return {"params": flax.traverse_util.unflatten_dict(kept), "batch_stats": statistics}
+
+
+def module(facts):
+    """The linen module that architecture.json describes, and what normalises its images."""
+    config = ConfigDict({"space": facts["space"], "network": facts["network"]})
+    config.train = ConfigDict({"dropout": 0.0, "auxiliary": False})
+    outline = wiring.make_outline(config, facts["classes"])
+    architecture = outline.space.parse(facts["arch"])
+    network = wiring.make_network(config, "train", outline, architecture)
+    mean, std = (np.array(facts[name], np.float32) for name in ("mean", "std"))
+    return network, lambda images: normalise(jnp.asarray(images), mean, std)
+
+
+def program_name(size) -> str:
+    """The file of the program for a batch size, None being any."""
+    return f"network_{ANY if size is None else size}.stablehlo"
+
+
+def _size(text):
+    if text == ANY:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) < 2**31):
+        raise UsageError(f"--batch_sizes={text} is neither a batch size nor 'any'")
+    return int(text)
+
+
+def _readme(facts, name, sizes):
+    height, width, channels = facts["image_shape"]
+    batch = 2 if None in sizes else sizes[0]
+    return f"""# A network of {facts["params"]:,} parameters for {facts["classes"]} classes
+
+Architecture: `{facts["arch"]}`
+
+`{ARCHITECTURE}` says of which space, and its cost. The program normalises the images itself.
+With `pip install jax flatbuffers safetensors`:
+
+```python
+import jax, numpy as np, safetensors.numpy
+weights = safetensors.numpy.load_file("{WEIGHTS}")
+run = jax.export.deserialize(bytearray(open("{name}", "rb").read())).call
+images = np.zeros(({batch}, {height}, {width}, {channels}), np.uint8)
+print(run(weights, images))  # logits [{batch}, {facts["classes"]}]
+```
+
+With bnao_jax installed, the same weights in the module:
+
+```python
+import json, flax, safetensors.numpy
+from launch import exporting
+network, normalise = exporting.module(json.load(open("{ARCHITECTURE}")))
+weights = safetensors.numpy.load_file("{WEIGHTS}")
+variables = flax.traverse_util.unflatten_dict(weights, sep="/")
+print(network.apply(variables, normalise(images), given=True))
+```
+"""
