@@ -1,10 +1,16 @@
 """A trained network as a file that runs without this package.
 
-Example::
-
-    content = program(network, variables, (32, 32, 3), mean, std)
-    run = jax.export.deserialize(bytearray(content)).call
-    logits = run(flat_weights(variables), images)  # images uint8[B, 32, 32, 3]
+>>> from bnao_jax.spaces.nasbench201.network import Network
+>>> from bnao_jax.spaces.nasbench201.space import Outline
+>>> network = Network(Outline(channels=2, cells=1, classes=3), (3, 1, 1, 1, 1, 1))
+>>> images = np.zeros((5, 8, 8, 3), np.uint8)
+>>> variables = network.init(jax.random.key(0), images / np.float32(255))
+>>> statistics = network.apply(variables, images + np.float32(1), mutable=["batch_stats"])[1]
+>>> variables = variables | statistics  # a training keeps running ones
+>>> content = program(network, variables, (8, 8, 3), mean=[0.5] * 3, std=[0.2] * 3)
+>>> run = export.deserialize(bytearray(content)).call  # wherever jax is; nothing of ours is needed
+>>> run(flat_weights(variables), images).shape
+(5, 3)
 """
 
 import jax

@@ -9,12 +9,13 @@ Jeon et al., "Subnet-Aware Dynamic Supernet Training for Neural Architecture Sea
 https://arxiv.org/abs/2503.10740, lets the rate decay by the complexity of the path
 (`complexity_aware`) and gives each group of paths a momentum of its own (`separated_momentum`).
 
-Example::
-
-    rule = optax.chain(separated_momentum(0.9, groups=5), complexity_aware(1_000), descend())
-    exponents = complexity_exponents(params_of_pool)
-    of_path = dict(group=architecture[3], exponents=exponents[row])
-    updates, state = rule.update(gradients, state, weights, learning_rate=0.1, **of_path)
+>>> rule = optax.chain(separated_momentum(0.9, groups=2), complexity_aware(1_000), descend())
+>>> weights = {"w": jnp.ones(3)}
+>>> exponents = complexity_exponents([10_000, 40_000])  # of the parameters of each path
+>>> of_path = dict(group=1, exponents=exponents[0], learning_rate=0.1)
+>>> updates, state = rule.update({"w": jnp.ones(3)}, rule.init(weights), weights, **of_path)
+>>> [round(float(weight), 3) for weight in optax.apply_updates(weights, updates)["w"]]
+[0.9, 0.9, 0.9]
 """
 
 from typing import NamedTuple

@@ -4,10 +4,13 @@ A rule turns what is known of a pool of P architectures into log weights float32
 log weights and a key into an index. Padding (size 0, stratum -1) is never drawn, so that pools of
 different sizes can share one compiled program.
 
-Example::
-
-    weights = proportional(params)                        # once per pool
-    index = draw(jax.random.fold_in(key, step), weights)  # every step
+>>> sizes = jnp.array([100.0, 200.0, 700.0, 0.0])  # the last is padding
+>>> weights = proportional(sizes)  # once per pool
+>>> key, step = jax.random.key(0), 5
+>>> int(draw(jax.random.fold_in(key, step), weights)) in (0, 1, 2)  # every step
+True
+>>> [round(float(count)) for count in expected_counts(weights, steps=1_000)]
+[100, 200, 700, 0]
 
 Strict fairness draws several architectures a step, of the whole space and not of a pool.
 """

@@ -1,6 +1,5 @@
 """The controller's laws, on toy sequences: twelve positions, a value for each token at each."""
 
-import doctest
 import functools
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-import bnao_jax.controller
 from bnao_jax.controller import (
     NAO,
     START,
@@ -329,10 +327,6 @@ def test_fitted_controller_ranks_climbs_and_beats_its_seeds(seed):
     assert score(found).max() > score(tokens).max() + 2  # one exchanged token adds 2 at most
     downhill = np.concatenate([ascend(TOY, params, best, -step) for step in range(1, 11)])
     assert score(downhill).mean() < score(best).mean()
-
-
-def test_example_of_the_package_runs():
-    assert doctest.testmod(bnao_jax.controller, raise_on_error=True).attempted > 0
 
 
 def test_the_package_stands_alone():

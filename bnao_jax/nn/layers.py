@@ -243,3 +243,8 @@ class AuxiliaryHead(nn.Module):
 def to_maps(images, dtype):
     """Images `[B, H, W, C]` as `[C, H, W, B]`."""
     return jnp.transpose(images, (3, 1, 2, 0)).astype(dtype)
+
+
+def from_maps(x):
+    """Maps `[C, H, W, B]` as `[B, H, W, C]`."""
+    return jnp.transpose(x, (3, 1, 2, 0))

@@ -1,10 +1,19 @@
 """The stand-alone network of one architecture, all weights its own.
 
-Example::
+As a backbone, with maps from every stage:
 
-    network = Network(Outline(channels=36, cells=6, classes=10), architecture=(0, 1, …))
-    variables = network.init(key, images)
-    logits = network.apply(variables, images, given=True)
+>>> import jax, numpy as np
+>>> from bnao_jax.nn.initialization import initialize
+>>> from bnao_jax.spaces.nao.network import Network
+>>> from bnao_jax.spaces.nao.space import Outline
+>>> network = Network(Outline(channels=4, cells=1, classes=3, nodes=1), (0, 4, 1, 4, 0, 2, 1, 3))
+>>> images = np.ones((2, 16, 16, 3), np.float32)
+>>> params = initialize(network, jax.random.key(0), images)
+>>> apply = jax.jit(network.apply, static_argnames="features")
+>>> apply({"params": params}, images).shape
+(2, 3)
+>>> [stage.shape for stage in apply({"params": params}, images, features=True)]
+[(2, 16, 16, 4), (2, 8, 8, 8), (2, 4, 4, 16)]
 """
 
 import jax.numpy as jnp
@@ -96,7 +105,7 @@ class Network(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images, *, train=False, drop_path=None, given=False):
+    def __call__(self, images, *, train=False, drop_path=None, given=False, features=False):
         """Returns logits float32[B, classes], in training with `auxiliary` a pair of them.
 
         Args:
@@ -105,6 +114,8 @@ class Network(nn.Module):
           drop_path: a `layers.DropPath`, or None for none.
           given: normalise with the statistics in "batch_stats" instead of the batch's own, which
             are written there where the collection is mutable.
+          features: whether to return, instead, the maps `[B, h, w, c]` at the end of each of the
+            three resolutions, the finest first, as a list.
         """
         outline = self.outline
         inputs, choices = genes(np.array(self.architecture), outline.nodes)
@@ -112,10 +123,12 @@ class Network(nn.Module):
         plan = outline.plan()
         stem = layers.STEMS[outline.stem](outline.channels, self.axis_name, name="stem")
         before, last = stem(layers.to_maps(images, self.dtype), given=given)
-        auxiliary = None
+        auxiliary, stages = None, []
         drops = None if drop_path is None else drop_path.factors(len(plan), inputs.shape[1])
         for n, cell in enumerate(plan):
             kind, drop = int(cell.reduction), None if drops is None else drops[n]
+            if cell.reduction:
+                stages.append(layers.from_maps(last))
             module = Cell(
                 *(cell, outline.candidates, as_tuple(inputs[kind]), as_tuple(choices[kind])),
                 *(self.axis_name,),
@@ -127,6 +140,8 @@ class Network(nn.Module):
                 head = layers.AuxiliaryHead(outline.classes, stride, self.axis_name, name="aux")
                 if train or self.is_initializing():
                     auxiliary = head(last, given=given)
+        if features:
+            return [*stages, layers.from_maps(last)]
         classifier = layers.Classifier(outline.classes, self.dropout, name="classifier")
         logits = classifier(last, train=train)
         return (logits, auxiliary) if train and self.auxiliary else logits

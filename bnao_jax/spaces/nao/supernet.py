@@ -4,11 +4,36 @@ Every (node, edge of the node, operation, input) has its own weights, stacked in
 `[N, slots, …]` for each kind and each run of N equal cells, and gathered by slot. An architecture
 is a static tuple (one program for it alone) or a traced int32[D] (one program for all).
 
-Example::
+In a training loop of one's own, a path drawn every step:
 
-    supernet = Supernet(Outline(channels=20, cells=3, classes=10))
-    variables = supernet.init(key, images, architecture)
-    logits = supernet.apply(variables, images, architecture)
+>>> import jax, jax.numpy as jnp, numpy as np, optax
+>>> from bnao_jax import sampler
+>>> from bnao_jax.nn.initialization import initialize
+>>> from bnao_jax.spaces.nao.cost import cost
+>>> from bnao_jax.spaces.nao.space import Outline
+>>> from bnao_jax.spaces.nao.supernet import Supernet
+>>> outline = Outline(channels=2, cells=1, classes=2, nodes=1)
+>>> pool = jnp.asarray(outline.space.sample(jax.random.key(0), 4))
+>>> weights = sampler.proportional(cost(outline, pool, (8, 8, 3)).params)
+>>> supernet, adam = Supernet(outline), optax.adam(1e-2)
+>>> images = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype(np.float32)
+>>> labels = np.arange(8) % 2
+>>> params = initialize(supernet, jax.random.key(1), images, pool[0])
+>>> @jax.jit  # one program for all paths
+... def step(params, state, key):
+...     def loss_of(params):
+...         path = pool[sampler.draw(key, weights)]
+...         logits = supernet.apply({"params": params}, images, path)
+...         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+...     loss, gradients = jax.value_and_grad(loss_of)(params)
+...     updates, state = adam.update(gradients, state)
+...     return optax.apply_updates(params, updates), state, loss
+>>> state, losses = adam.init(params), []
+>>> for key in jax.random.split(jax.random.key(2), 30):
+...     params, state, loss = step(params, state, key)
+...     losses.append(float(loss))
+>>> bool(np.mean(losses[-5:]) < np.mean(losses[:5]))
+True
 """
 
 import jax

@@ -1,10 +1,18 @@
 """The stand-alone network of one architecture, and what surrounds the cells of any network.
 
-Example::
+From NNX:
 
-    network = Network(Outline(channels=16), architecture=(3, 3, 3, 3, 3, 3))
-    variables = network.init(key, images)
-    logits = network.apply(variables, images, given=True)
+>>> import numpy as np
+>>> from flax import nnx
+>>> from bnao_jax.spaces.nasbench201.network import Network
+>>> from bnao_jax.spaces.nasbench201.space import Outline
+>>> images = np.ones((2, 8, 8, 3), np.float32)
+>>> linen_network = Network(Outline(channels=2, cells=1, classes=3), (3, 3, 1, 2, 4, 0))
+>>> network = nnx.bridge.ToNNX(linen_network, rngs=nnx.Rngs(0)).lazy_init(images)
+>>> network(images).shape
+(2, 3)
+>>> [stage.shape for stage in network(images, features=True)]
+[(2, 8, 8, 2), (2, 4, 4, 4), (2, 2, 2, 8)]
 """
 
 import jax.numpy as jnp
@@ -84,7 +92,7 @@ class Network(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images, *, train=False, drop_path=None, given=False):
+    def __call__(self, images, *, train=False, drop_path=None, given=False, features=False):
         """Returns logits float32[B, classes].
 
         Args:
@@ -93,17 +101,23 @@ class Network(nn.Module):
           drop_path: None; the space has none.
           given: normalise with the statistics in "batch_stats" instead of the batch's own, which
             are written there where the collection is mutable.
+          features: whether to return, instead, the maps `[B, h, w, c]` at the end of each of the
+            three stages, the finest first, as a list.
         """
         if drop_path is not None:
             raise ValueError("the NAS-Bench-201 space has no drop path")
+
+        stages = []
 
         def run(x, stage):
             for n in range(self.outline.cells):
                 cell = Cell(self.architecture, self.axis_name, name=f"stage{stage}_cell{n}")
                 x = cell(x, given=given)
+            stages.append(layers.from_maps(x))
             return x
 
-        return surround(
+        logits = surround(
             *(self.outline, layers.to_maps(images, self.dtype), run),
             **dict(dropout=self.dropout, train=train, given=given, axis_name=self.axis_name),
         )
+        return stages if features else logits
