@@ -92,6 +92,9 @@ def get_config(variant: str = "") -> ConfigDict:
     search.proposals = 300  # new architectures of each later round
     search.max_params = placeholder(int)  # limit of the stand-alone network at `network`
     search.max_macs = placeholder(int)  # the same for multiply-adds of one image
+    search.max_latency = placeholder(float)  # the same in seconds, of a batch of latency_batch
+    search.latencies = ""  # file that launch.inspect --latency has printed, for max_latency
+    search.latency_batch = 1  # images
     search.control = 0  # random architectures scored at the end, for comparison
 
     config.nao = nao = ConfigDict()

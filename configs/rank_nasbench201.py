@@ -67,7 +67,7 @@ def _smoke(config):
     config.data.shrink, config.data.pad = 2, 2
     config.network.channels, config.network.cells = 4, 1
     config.supernet.epochs, config.supernet.learning_rate = 10, 0.2
-    config.scoring.images, config.scoring.batch_size = 256, 256
+    config.scoring.images, config.scoring.batch_size = 1_000, 250
     config.rank.architectures, config.rank.points = 500, 4
     config.rank.point_architectures = 200
     return config

@@ -70,6 +70,7 @@ WHOLE = {  # the least and the most
     "search.rounds": (1, ARCHITECTURES),
     "search.proposals": (0, ARCHITECTURES),
     "search.control": (0, ARCHITECTURES),
+    "search.latency_batch": (1, INT32),
     "nao.seeds": (1, ARCHITECTURES),
     "nao.exchanges": (1, INT32),
     "nao.epochs": (1, INT32),
@@ -107,7 +108,7 @@ SWITCHES = (
 )
 TEXTS = (
     *("compilation_cache", "data.data_dir", "data.path", "truth", "arch", "warm_start"),
-    *("rank.column", "study.column"),
+    *("rank.column", "study.column", "search.latencies"),
 )
 
 
@@ -120,6 +121,10 @@ def _within(holds):
     return lambda v: isinstance(v, numbers.Real) and not isinstance(v, bool) and holds(v)
 
 
+def _positive_or_none(value):
+    return value is None or _within(lambda v: 0 < v < float("inf"))(value)
+
+
 def _rules():
     """Yields (field, whether a value may stand there, what may)."""
     for name, allowed in CHOICES.items():
@@ -129,6 +134,7 @@ def _rules():
         yield name, holds, f"a whole number from {least} to {most}"
     for names, holds, rule in (
         (LIMITS, lambda v: v is None or _whole(v) and v >= 1, "a whole number of at least 1"),
+        (("search.max_latency",), _positive_or_none, "a number above 0"),
         (AT_LEAST_ZERO, _within(lambda v: 0 <= v <= FLOAT32), "at least 0 and finite in float32"),
         (ABOVE_ZERO, _within(lambda v: 0 < v <= FLOAT32), "above 0 and finite in float32"),
         (SHARES, _within(lambda v: 0 <= v < 1), "at least 0 and below 1"),

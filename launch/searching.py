@@ -9,7 +9,7 @@ from bnao_jax import supernet_training
 from bnao_jax.checkpoint import fill, flat
 from bnao_jax.parallel import from_first
 from bnao_jax.search import EVALUATE, PROPOSE, TRAIN, SearchState, begin, search
-from launch import jobs, wiring
+from launch import jobs, latencies, wiring
 from launch.results import Results, finished
 from launch.trainings import ACCURACY, NO_SCORES, TrainingJob
 
@@ -19,8 +19,14 @@ PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
 def run(config, folder, *, restart=False) -> int:
     """Runs or continues the search of a config in a folder; returns the exit status."""
     make = lambda *made: Search(*made)
-    checks = dict(check=wiring.check, check_data=wiring.check_data, finished=finished)
+    checks = dict(check=check, check_data=wiring.check_data, finished=finished)
     return jobs.run(make, config, folder, restart=restart, **checks)
+
+
+def check(config):
+    """Raises UsageError naming the first field that cannot be; needs neither data nor compiler."""
+    wiring.check(config)
+    latencies.check(config, wiring.make_outline(config, classes=10))
 
 
 class Progress(NamedTuple):
@@ -52,7 +58,7 @@ class Search(TrainingJob):
 
     def __init__(self, config, folder, images):
         super().__init__(config, folder, images)
-        self.accept = wiring.make_limit(config, self.cost_of)
+        self.accept = wiring.make_limit(config, self.cost_of, self.latency())
         self.strategy = wiring.make_strategy(config, self.space, self.accept)
         keys = jax.random.split(jax.random.key(config.seed), 6)
         self.seed_key, self.begin_key, self.search_key = keys[:3]
@@ -66,6 +72,18 @@ class Search(TrainingJob):
             **dict(partial=NO_SCORES, control=NO_SCORES[ACCURACY], alone=np.zeros(0), final=()),
         )
         self.results = Results(folder, self.space, self.cost_of)
+
+    def latency(self):
+        """`pool -> seconds`, where there is a limit; says how well it is known."""
+        if self.config.search.max_latency is None:
+            return None
+        made = latencies.model_of(self.config, self.outline, self.images.image_shape)
+        predict, model, count = made
+        self.say(
+            f"latency: predicted from {count} measured architectures; leaving one out, the median "
+            f"error is {100 * model.error:.1f} %"
+        )
+        return predict
 
     def work(self):
         """Searches, trains the best alone, writes the files, prints the summary."""

@@ -43,6 +43,7 @@ class Space(NamedTuple):
       strata: from a pool to the stratum int[P] of each, from 0; or None.
       connected: from a pool to whether anything of the input reaches the output, bool[P]; or None.
       split: from a seed to the decision that parts paths into groups with a momentum each; or None.
+      features: `(outline, pool)` to float64[P, F], of which the latency is roughly linear.
       weights: `(outline)` to the least number of weights of the supernet.
       published: names of published architectures, to their text forms.
       check: raises UsageError where a config asks for what the space has not.
@@ -59,6 +60,7 @@ class Space(NamedTuple):
     strata: Callable | None
     connected: Callable | None
     split: Callable | None
+    features: Callable
     weights: Callable
     published: dict[str, str]
     check: Callable
@@ -69,6 +71,18 @@ def _nao_outline(config, classes):
     network, space = config.network, config.space
     settings = network.channels, network.cells, classes, network.stem, space.operations, space.nodes
     return nao_space.Outline(*settings)
+
+
+def _counts(choices, options):
+    """How often each option occurs in the rows of choices [P, E]: float64[P, options]."""
+    return (np.asarray(choices)[:, :, None] == np.arange(options)).sum(1).astype(float)
+
+
+def _nao_features(outline, pool):
+    inputs, choices = nao_space.genes(np.asarray(pool), outline.nodes)  # [P, kind of cell, E]
+    loose = nao_space.loose_ends(inputs, outline.nodes).sum(-1)
+    counts = [_counts(own, len(outline.candidates)) for own in choices.swapaxes(0, 1)]
+    return np.column_stack([*counts, loose])
 
 
 def _nao_weights(outline):
@@ -98,6 +112,11 @@ def _nasbench201_outline(config, classes):
 
 def _nasbench201_split(seed):
     return int(np.random.RandomState(seed).randint(len(nasbench201_space.EDGES)))
+
+
+def _nasbench201_features(outline, pool):
+    del outline
+    return _counts(pool, len(nasbench201_space.NAMES))
 
 
 def _nasbench201_weights(outline):
@@ -142,6 +161,7 @@ SPACES = {
         strata=None,
         connected=None,
         split=None,
+        features=_nao_features,
         weights=_nao_weights,
         published=NAO_PUBLISHED,
         check=lambda config: None,
@@ -158,6 +178,7 @@ SPACES = {
         strata=nasbench201_space.strata,
         connected=nasbench201_space.connected,
         split=_nasbench201_split,
+        features=_nasbench201_features,
         weights=_nasbench201_weights,
         published={},
         check=_check_nasbench201,

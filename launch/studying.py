@@ -18,6 +18,7 @@ from launch.trainings import ACCURACY, LOSS, NO_SCORES, TrainingJob
 from launch.truth import load_truth
 
 DIVERSE, SIMILAR = "diverse", "similar"
+SCORES = ("accuracy", "loss")
 
 
 class Run(NamedTuple):
@@ -238,9 +239,9 @@ class Study(TrainingJob):
         size = self.config.study.architectures
         return self.progress.alone[size:] if run.sizes == SIMILAR else self.progress.alone[:size]
 
-    def accuracy_of(self, run, scores):
-        """Pairwise accuracy of a run's scores float32[2, k], of the kind that the config names."""
-        by_accuracy = self.config.study.score == "accuracy"
+    def accuracy_of(self, run, scores, score=None):
+        """Pairwise accuracy of a run's scores float32[2, k]; `score` is the config's by default."""
+        by_accuracy = (score or self.config.study.score) == "accuracy"
         predicted = scores[ACCURACY] if by_accuracy else -scores[LOSS]
         return ranking.pairwise_accuracy(predicted, self.truth_of(run))
 
@@ -251,7 +252,8 @@ class Study(TrainingJob):
             return
         result = self.result()
         workdir.write_pool(self.folder / workdir.SCORES, self.score_rows())
-        pictures.write(self.folder, study=pictures.study(result["cells"], result["score"]))
+        score = result["score"]
+        pictures.write(self.folder, study=pictures.study(result["by"][score]["cells"], score))
         workdir.write_json(self.folder / workdir.STUDY, result)
         print(summary(result, self.folder))
 
@@ -271,24 +273,13 @@ class Study(TrainingJob):
 
     def result(self):
         """What study.json holds."""
-        found = [
-            self.accuracy_of(run, scores)
-            for run, scores in zip(self.runs, self.progress.scores, strict=True)
-        ]
-        per_seed = len(self.runs) // self.config.seeds
-        by_seed = np.reshape(found, (self.config.seeds, per_seed))
-        cells = []
-        for run, values in zip(self.runs, by_seed.T, strict=False):
-            cell = {name: value for name, value in run._asdict().items() if name != "seed"}
-            cells.append(cell | _with_error(values))
-        sizes = {name: self.sizes_of(name) for name in (DIVERSE, SIMILAR)}
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         return {
-            "cells": cells,
-            "differences": list(self.differences(by_seed)),
+            "by": {score: self.table_of(score) for score in SCORES},
             "score": self.config.study.score,
-            "sizes": sizes,
+            "sizes": {name: self.sizes_of(name) for name in (DIVERSE, SIMILAR)},
             "architectures": self.config.study.architectures,
+            "images_scored_with": wiring.scored_examples(self.config),
             "truth": self.config.study.column if self.table else "trained alone",
             "seed": self.config.seed,
             "seeds": self.config.seeds,
@@ -296,6 +287,19 @@ class Study(TrainingJob):
             "devices": [f"{d.platform} {d.device_kind}" for d in self.devices],
             "versions": {"python": platform.python_version()} | versions,
         }
+
+    def table_of(self, score):
+        """The cells of the tables by one kind of score, and differences between them."""
+        found = [
+            self.accuracy_of(run, scores, score)
+            for run, scores in zip(self.runs, self.progress.scores, strict=True)
+        ]
+        by_seed = np.reshape(found, (self.config.seeds, -1))
+        cells = []
+        for run, values in zip(self.runs, by_seed.T, strict=False):
+            cell = {name: value for name, value in run._asdict().items() if name != "seed"}
+            cells.append(cell | _with_error(values))
+        return {"cells": cells, "differences": list(self.differences(by_seed))}
 
     def differences(self, by_seed):
         """Yields differences between rows of the tables, paired by seed."""
@@ -347,23 +351,21 @@ def finished(folder) -> bool:
 
 
 def summary(result, folder) -> str:
-    """The tables as text."""
-    epochs = list(dict.fromkeys(cell["epochs"] for cell in result["cells"]))
+    """The tables as text, first by the score that the config names."""
     lines = [
         "",
-        f"Pairwise accuracy, %, of shared weights (by {result['score']}) and networks alone "
-        f"({result['truth']}); {result['architectures']} architectures, mean ± standard error of "
-        f"{result['seeds']} supernets",
-        "",
-        *_table("", epochs, result["cells"], lambda cell: f"{cell['sizes']} {cell['sampler']}"),
-        "",
-        *_table(
-            "differences, paired by seed",
-            *(epochs, result["differences"]),
-            lambda cell: f"{cell['of']} - {cell['minus']}",
-        ),
-        "",
+        f"Pairwise accuracy, %, of shared weights ({result['images_scored_with']} images) and "
+        f"networks alone ({result['truth']}); {result['architectures']} architectures, mean ± "
+        f"standard error of {result['seeds']} supernets",
     ]
+    for score in sorted(result["by"], key=lambda name: name != result["score"]):
+        table = result["by"][score]
+        epochs = list(dict.fromkeys(cell["epochs"] for cell in table["cells"]))
+        row_of = lambda cell: f"{cell['sizes']} {cell['sampler']}"
+        difference = lambda cell: f"{cell['of']} - {cell['minus']}"
+        lines += ["", *_table(f"by {score}", epochs, table["cells"], row_of)]
+        lines += ["", *_table("  differences, by seed", epochs, table["differences"], difference)]
+    lines.append("")
     for name, row in result["sizes"].items():
         lines.append(
             f"{name}: {row['least_params']:,} to {row['most_params']:,} parameters, median "

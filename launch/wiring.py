@@ -259,10 +259,15 @@ def make_cost(config, outline, image_shape):
     return lambda pool: SPACES[config.space.name].cost(outline, pool, image_shape)
 
 
-def make_limit(config, cost_of):
-    """`pool -> bool[P]`, or None without a limit."""
+def key_of(config):
+    """The random key of a config's seed."""
+    return jax.random.key(config.seed)
+
+
+def make_limit(config, cost_of, latency_of=None):
+    """`pool -> bool[P]`, or None without a limit; `latency_of(pool)` is in seconds."""
     max_params, max_macs = config.search.max_params, config.search.max_macs
-    if max_params is None and max_macs is None:
+    if max_params is None and max_macs is None and latency_of is None:
         return None
 
     def accept(pool):
@@ -272,6 +277,8 @@ def make_limit(config, cost_of):
             within &= found.params <= max_params
         if max_macs is not None:
             within &= found.macs <= max_macs
+        if latency_of is not None:
+            within &= latency_of(pool) <= config.search.max_latency
         return within
 
     return accept
@@ -434,13 +441,13 @@ def make_alone(config, section, outline, images, architecture, devices):
 
 
 def make_network(config, section, outline, architecture):
-    """The stand-alone network of an architecture."""
+    """The stand-alone network of an architecture, with the heads of a section, if there is one."""
     space = SPACES[config.space.name]
     return space.network(
         outline,
         tuple(int(choice) for choice in architecture),
         dtype=DTYPES[config.network.dtype],
-        **{name: config[section][name] for name in space.heads},
+        **({name: config[section][name] for name in space.heads} if section else {}),
     )
 
 

@@ -27,6 +27,7 @@ ROOMS = {
     "bnao_jax/controller": ("bnao_jax.controller",),
     "bnao_jax/evaluation.py": ("bnao_jax.data", "bnao_jax.parallel"),
     "bnao_jax/export.py": ("bnao_jax.data",),
+    "bnao_jax/latency.py": ("bnao_jax.nn",),
     "bnao_jax/supernet_training.py": (
         *("bnao_jax.sampler", "bnao_jax.optimizer", "bnao_jax.data", "bnao_jax.nn"),
         "bnao_jax.parallel",

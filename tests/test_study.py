@@ -88,7 +88,8 @@ def test_tables_are_those_of_the_scores(made_up, table, tmp_path, capsys, with_t
     out = capsys.readouterr().out
     assert "diverse uniform" in out and "similar proportional - similar uniform" in out
     result, rows = ends(tmp_path / "w")
-    assert len(rows) == 2 * 2 * 2 * 2 * 6 and len(result["cells"]) == 8
+    tables = result["by"]["accuracy"]
+    assert len(rows) == 2 * 2 * 2 * 2 * 6 and len(tables["cells"]) == 8
 
     def accuracy(seed, sizes, sampler, epochs):
         own = [
@@ -100,19 +101,21 @@ def test_tables_are_those_of_the_scores(made_up, table, tmp_path, capsys, with_t
         assert len(own) == 6
         return pairwise_accuracy(*np.array(own).T)
 
-    for cell in result["cells"]:
+    for cell in tables["cells"]:
         expected = [accuracy(n, cell["sizes"], cell["sampler"], cell["epochs"]) for n in (0, 1)]
         assert cell["of_seeds"] == pytest.approx(expected)
         assert cell["pairwise_accuracy"] == pytest.approx(np.mean(expected))
         error = abs(expected[0] - expected[1]) / 2  # of two values
         assert cell["standard_error"] == pytest.approx(error)
-    difference = result["differences"][-1]
+    difference = tables["differences"][-1]
     assert (difference["of"], difference["minus"]) == ("similar proportional", "similar uniform")
     expected = [
         accuracy(n, "similar", "proportional", 2) - accuracy(n, "similar", "uniform", 2)
         for n in (0, 1)
     ]
     assert difference["of_seeds"] == pytest.approx(expected)
+    # The toy's loss is minus its accuracy.
+    assert result["by"]["loss"] == tables
     # With a table each seed draws its own architectures; those trained alone are the same for all.
     drawn = [{row["arch"] for row in rows if row["seed"] == seed} for seed in (0, 1)]
     assert (drawn[0] != drawn[1]) == with_table and len(drawn[0]) == 12
