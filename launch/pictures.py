@@ -84,31 +84,45 @@ def trained_by_size(params, trained, sampler):
     return figure
 
 
-def study(cells, score):
-    """Pairwise accuracy over the length of training, a line for each row of a study's table.
+def study(tables):
+    """Pairwise accuracy over the length of training, a line for each row of a study's tables.
 
-    `cells` are the dicts of study.json.
+    `tables` is `by` of study.json: for each kind of score the cells.
     """
-    figure, axes = _figure(
-        f"How well shared weights rank (by {score})",
-        *("epochs of a supernet", "pairwise accuracy, %"),
-    )
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure.suptitle("Pairs that shared weights and networks alone put in the same order")
+    first = None
+    for place, (score, table) in enumerate(tables.items()):
+        axes = figure.add_subplot(
+            *(1, len(tables), place + 1),
+            **dict(title=f"by {score}", xlabel="epochs of a supernet", sharey=first),
+            ylabel="pairwise accuracy, %",
+        )
+        first = first or axes
+        axes.grid(alpha=0.3)
+        _draw_study(axes, table["cells"])
+        axes.axhline(50, color="grey", linestyle=":", label="chance")
+        axes.set_xlim(left=0)
+    lines, labels = axes.get_legend_handles_labels()
+    title = "± standard error over supernets; lines are set apart by a little"
+    figure.legend(lines, labels, loc="outside lower center", ncols=3, title=title)
+    return figure
+
+
+def _draw_study(axes, cells):
     rows = {}
     for cell in cells:
         rows.setdefault((cell["sizes"], cell["sampler"]), []).append(cell)
     samplers = list(dict.fromkeys(sampler for _, sampler in rows))
-    for (sizes, sampler), row in rows.items():
+    apart = 0.008 * max(cell["epochs"] for cell in cells)
+    for number, ((sizes, sampler), row) in enumerate(rows.items()):
         axes.errorbar(
-            [cell["epochs"] for cell in row],
+            [cell["epochs"] + apart * (number - (len(rows) - 1) / 2) for cell in row],
             [100 * cell["pairwise_accuracy"] for cell in row],
             [100 * (cell["standard_error"] or 0.0) for cell in row],
-            **dict(marker="o", capsize=3, label=f"{sizes} sizes, {sampler}"),
+            **dict(marker="o", markersize=4, capsize=2, label=f"{sizes} sizes, {sampler}"),
             **dict(color=f"C{samplers.index(sampler)}", linestyle=STUDY_LINES[sizes]),
         )
-    axes.axhline(50, color="grey", linestyle=":", label="chance")
-    axes.set_xlim(left=0)
-    axes.legend(title="± standard error over supernets")
-    return figure
 
 
 def training(epochs):

@@ -252,8 +252,7 @@ class Study(TrainingJob):
             return
         result = self.result()
         workdir.write_pool(self.folder / workdir.SCORES, self.score_rows())
-        score = result["score"]
-        pictures.write(self.folder, study=pictures.study(result["by"][score]["cells"], score))
+        pictures.write(self.folder, study=pictures.study(result["by"]))
         workdir.write_json(self.folder / workdir.STUDY, result)
         print(summary(result, self.folder))
 
