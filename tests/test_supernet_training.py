@@ -287,7 +287,7 @@ def quick_compilation():
 
 
 def test_supernet_on_one_and_two_devices(key, quick_compilation):
-    outline = Outline(channels=4, cells=1, classes=5, operations="tiny", nodes=2)
+    outline = Outline(channels=4, cells=1, classes=5, operations="tiny", nodes=1)
     rng = np.random.default_rng(0)
     pool = np.asarray(outline.space.random(jax.random.key(1), 3))
     images = rng.integers(0, 256, (2 * BATCH, 8, 8, 3), np.uint8)
