@@ -20,20 +20,21 @@ def named(config, text) -> str:
     published = SPACES[config.space.name].published
     if text in published:
         text = published[text]
-    elif (path := pathlib.Path(text).expanduser()) and _exists(path):
+    elif _is_there(path := pathlib.Path(text).expanduser()):
         text = _of_folder(path) if path.is_dir() else _of_file(path)
-    elif text.isidentifier():
+    elif len(text.split()) < 2 and "|" not in text:  # a word is no text form
         known = ", ".join(published) or "none"
         raise UsageError(
-            f"--arch={text} is no file and no published architecture of {space.name}; known are: "
-            f"{known}"
+            f"--arch={text} is neither a file or folder nor a published architecture of "
+            f"{space.name}; known are: {known}"
         )
     return space.format(wiring.named("--arch", space.parse, text))
 
 
-def _exists(path):
+def _is_there(path):
+    """Whether a path is a file or a folder, and no device that could be read for ever."""
     try:
-        return path.exists()
+        return path.is_file() or path.is_dir()
     except (OSError, ValueError):  # too long for a path, or not one
         return False
 

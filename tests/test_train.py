@@ -202,7 +202,8 @@ def test_folders_that_name_no_architecture(tmp_path, content):
 
 
 def test_words_that_are_no_architecture():
-    with pytest.raises(UsageError, match="no published architecture .* known are: naonet_v2"):
-        architectures.named(cifar_train.get_config(), "naonet_v9")
+    for text in ("naonet_v9", "runs/absent", "/dev/zero", "7", "x" * 5_000, "\0"):
+        with pytest.raises(UsageError, match="neither a file .* known are: naonet_v2"):
+            architectures.named(cifar_train.get_config(), text)
     with pytest.raises(UsageError, match="--arch: .*'x' is not one of"):
         architectures.named(cifar_train.get_config(), "1 2 3" + " x" * 5_000)
