@@ -122,7 +122,7 @@ def _within(holds):
 
 
 def _positive_or_none(value):
-    return value is None or _within(lambda v: 0 < v < float("inf"))(value)
+    return value is None or _within(lambda v: 0 < v <= FLOAT32)(value)
 
 
 def _rules():
@@ -134,7 +134,7 @@ def _rules():
         yield name, holds, f"a whole number from {least} to {most}"
     for names, holds, rule in (
         (LIMITS, lambda v: v is None or _whole(v) and v >= 1, "a whole number of at least 1"),
-        (("search.max_latency",), _positive_or_none, "a number above 0"),
+        (("search.max_latency",), _positive_or_none, "above 0 and finite in float32"),
         (AT_LEAST_ZERO, _within(lambda v: 0 <= v <= FLOAT32), "at least 0 and finite in float32"),
         (ABOVE_ZERO, _within(lambda v: 0 < v <= FLOAT32), "above 0 and finite in float32"),
         (SHARES, _within(lambda v: 0 <= v < 1), "at least 0 and below 1"),

@@ -101,11 +101,21 @@ class Training(TrainingJob):
         begun = f", {self.inherited:,} of them from {self.config.warm_start}"
         self.say(f"{told}{begun if self.inherited else ''}")
         every = self.config.train.evaluate_every_epochs * self.per_epoch
-        while (step := int(self.progress.final.step)) < self.recipe.total_steps:
-            until = min(step - step % every + every, self.recipe.total_steps)
-            self.train_until(until)
-            self.evaluate()
+        while True:
+            step = int(self.progress.final.step)
+            if self.is_due(step, every):
+                self.evaluate()
+            if step == self.recipe.total_steps:
+                break
+            self.train_until(min(step - step % every + every, self.recipe.total_steps))
         self.finish()
+
+    def is_due(self, step, every) -> bool:
+        """Whether an evaluation after a step is still to be made."""
+        if step == 0 or not len(self.valid_part.labels):
+            return False
+        at_end = step % every == 0 or step == self.recipe.total_steps
+        return at_end and bool(np.isnan(self.progress.epochs[-1, -1]))
 
     def open(self, held):
         """Opens the files, and says what is trained, for those who read the weights later."""
@@ -149,10 +159,7 @@ class Training(TrainingJob):
                 )
 
     def evaluate(self):
-        """Evaluates on the validation images, if there are any; the checkpoint competes by them."""
-        if not len(self.valid_part.labels):
-            self.keeper.keep()
-            return
+        """Evaluates on the validation images, by which the checkpoint competes."""
         found = self.measure(self.valid_part)
         self.progress.epochs[-1, 3:] = found.loss, found.accuracy
         epoch = int(self.progress.epochs[-1, 0])

@@ -142,6 +142,8 @@ class TrainingJob(jobs.Job):
         state = self.progress.final or fresh
         for _ in self.steps_alone(architecture, key, recipe, train, state, title=title):
             pass
-        found = evaluate(self.progress.final or state, *replicate(self.valid_part, self.devices))
+        with self.timed("final"):
+            part = replicate(self.valid_part, self.devices)
+            found = jax.device_get(evaluate(self.progress.final or state, *part))
         self.progress = self.progress._replace(final=())
         return float(found.accuracy), float(found.loss)

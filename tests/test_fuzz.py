@@ -95,14 +95,17 @@ def search_up_to_work(*words):
     return checked[0] if checked else None, error
 
 
+SECONDS = ("search.max_latency",)  # or None
+
+
 def is_sound(config):
     """What a search will do with the numbers, and the form of the file that defines them."""
     found = dict(leaves(config))
     assert found.keys() == DEFAULTS.keys()
     for name, value in found.items():
-        kind = int if DEFAULTS[name] is None else type(DEFAULTS[name])
+        kind = int if name in fields.LIMITS else float if name in SECONDS else type(DEFAULTS[name])
         assert type(value) is kind or value is None is DEFAULTS[name], name
-        if kind is float:
+        if kind is float and value is not None:
             with np.errstate(over="raise"):
                 assert np.isfinite(np.float32(value)), name
         if kind is int and value is not None and name != "seed" and name not in fields.LIMITS:

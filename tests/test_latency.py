@@ -88,7 +88,7 @@ def test_no_architecture_of_a_search_exceeds_the_limit(config):
         ({"max_latency": None}, "max_latency and config.search.latencies go together"),
         ({"latency_batch": 8}, "no latency at config.search.latency_batch=8; it has 1"),
         ({"latencies": "/nowhere"}, "config.search.latencies: /nowhere cannot be read"),
-        ({"max_latency": -1.0}, "max_latency=-1.0 must be a number above 0"),
+        ({"max_latency": -1.0}, "max_latency=-1.0 must be above 0 and finite"),
     ],
 )
 def test_bad_input(config, changes, message):

@@ -96,11 +96,9 @@ def test_killed_in_every_phase_it_comes_to_the_same_end(reference, compiled, tmp
     assert_same_end(folder, reference)
 
 
-@pytest.mark.parametrize(
-    "number, status, devices", [(signal.SIGTERM, 0, 1), (signal.SIGINT, 130, 2)]
-)
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_asked_to_stop_it_keeps_everything_and_says_how_to_go_on(
-    reference, compiled, tmp_path, number, status, devices
+    compiled, tmp_path, number, status
 ):
     folder, log = tmp_path / "work", tmp_path / "log"
     process = start(folder, compiled, f"--log={log}")
@@ -111,11 +109,12 @@ def test_asked_to_stop_it_keeps_everything_and_says_how_to_go_on(
     found, out, err = finish(process)
     assert found == status, err
     assert f"stopped by {number.name} in round" in out and f"--workdir={folder}" in out
-    status, out, err = finish(start(folder, compiled, f"--devices={devices}"))
+    if number == signal.SIGTERM:
+        return  # how it goes on is as after a kill
+    # Statistics are of smaller shards on two devices, and the scores others.
+    status, out, err = finish(start(folder, compiled, "--devices=2"))
     assert status == 0, err
     assert "continuing from checkpoint" in out
-    if devices == 1:  # else statistics are of smaller shards, and the scores others
-        assert_same_end(folder, reference)
 
 
 def test_a_finished_search_is_not_run_again(reference, compiled):

@@ -99,14 +99,19 @@ def test_without_validation_images(made_up, tmp_path, capsys):
     assert result["valid"] is None and result["test"]["images"] > 100
 
 
-def test_broken_off_anywhere_it_comes_to_the_same_end(made_up, tmp_path, monkeypatch):
-    training.run(tiny(), tmp_path / "undisturbed")
+@pytest.mark.parametrize("checkpoint_every_steps", [3, 4])  # 4: just before each evaluation
+def test_broken_off_anywhere_it_comes_to_the_same_end(
+    made_up, tmp_path, monkeypatch, checkpoint_every_steps
+):
+    config = tiny()
+    config.checkpoint_every_steps = checkpoint_every_steps
+    training.run(config, tmp_path / "undisturbed")
     plain, breaks = training.Training, 0
     while not (tmp_path / "broken" / workdir.RESULT).exists():
         watch = toys.breaking_at(3 + breaks % 5)
         monkeypatch.setattr(training, "Training", toys.watched(plain, watch))
         try:
-            training.run(tiny(), tmp_path / "broken")
+            training.run(config, tmp_path / "broken")
         except toys.Broken:
             breaks += 1
     assert breaks >= 4
