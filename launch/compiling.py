@@ -143,7 +143,8 @@ class Programs:
         images = unseen_images(config, self.shape, classes)
         made = wiring.make_supernet(config, self.outline, images, devices)
         self.train_steps, self.recipe, self.evaluate = made
-        self.params = jax.eval_shape(lambda: wiring.initial_weights(config, self.outline, images))
+        params = wiring.initial_weights(config, self.outline, images)
+        self.params = jax.eval_shape(lambda: params)
         pool = self.outline.space.sample(jax.random.key(config.seed), sampled(config))
         self.macs = float(np.median(wiring.make_cost(config, self.outline, self.shape)(pool).macs))
 
