@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import time
 import zlib
 
@@ -62,6 +63,27 @@ def run(make_job, config, folder, *, check, check_data, finished, restart=False)
         except OSError as error:
             raise UsageError(f"--workdir={folder} cannot be written any more: {error}") from error
     return 0
+
+
+def finished_by(name, what, summary):
+    """Returns `finished(folder)`: whether a job has left its last file there; says so if it has.
+
+    Args:
+      name: of the file, JSON.
+      what: the job, in a word.
+      summary: `(what the file holds, folder)` to the text that is printed again.
+    """
+
+    def finished(folder) -> bool:
+        try:
+            text = (folder / name).read_text(encoding="utf-8")
+            lines = summary(json.loads(text), folder)
+        except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+            return False
+        print(f"This {what} is finished; --restart begins anew.\n{lines}")
+        return True
+
+    return finished
 
 
 class Job:

@@ -1,7 +1,6 @@
 """The ranking job: supernets of several seeds, their scores, and how well these rank the truth."""
 
 import importlib.metadata
-import json
 import math
 import platform
 from typing import NamedTuple
@@ -23,7 +22,11 @@ from launch.truth import load_truth
 def run(config, folder, *, restart=False) -> int:
     """Runs or continues the ranking of a config in a folder; returns the exit status."""
     make = lambda *made: Ranking(*made)
-    checks = dict(check=check, check_data=wiring.check_data, finished=finished)
+    checks = dict(
+        check=check,
+        check_data=wiring.check_data,
+        finished=jobs.finished_by(workdir.RANKING, "ranking", summary),
+    )
     return jobs.run(make, config, folder, restart=restart, **checks)
 
 
@@ -319,17 +322,6 @@ def over_seeds(figures):
 
 def _plain(value):
     return None if np.isnan(value) else value
-
-
-def finished(folder) -> bool:
-    """Whether a ranking came to its end there; if so, prints its summary again."""
-    try:
-        text = (folder / workdir.RANKING).read_text(encoding="utf-8")
-        lines = summary(json.loads(text), folder)
-    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
-        return False
-    print(f"This ranking is finished; --restart begins anew.\n{lines}")
-    return True
 
 
 SHOWN = {

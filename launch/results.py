@@ -1,7 +1,6 @@
 """What a search leaves behind: its files and a summary."""
 
 import importlib.metadata
-import json
 import platform
 
 import numpy as np
@@ -63,17 +62,6 @@ class Results:
         result |= {"versions": {"python": platform.python_version()} | versions}
         workdir.write_json(self._folder / workdir.RESULT, result)
         print(summary(result, self._folder))
-
-
-def finished(folder) -> bool:
-    """Whether a search came to its end there; if so, prints its summary again."""
-    try:
-        text = (folder / workdir.RESULT).read_text(encoding="utf-8")
-        lines = summary(json.loads(text), folder)
-    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
-        return False
-    print(f"This search is finished; --restart begins anew.\n{lines}")
-    return True
 
 
 def summary(result, folder) -> str:

@@ -9,8 +9,8 @@ from bnao_jax import supernet_training
 from bnao_jax.checkpoint import fill, flat
 from bnao_jax.parallel import from_first
 from bnao_jax.search import EVALUATE, PROPOSE, TRAIN, SearchState, begin, search
-from launch import jobs, latencies, wiring
-from launch.results import Results, finished
+from launch import jobs, latencies, wiring, workdir
+from launch.results import Results, summary
 from launch.trainings import ACCURACY, NO_SCORES, TrainingJob
 
 PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
@@ -19,7 +19,11 @@ PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
 def run(config, folder, *, restart=False) -> int:
     """Runs or continues the search of a config in a folder; returns the exit status."""
     make = lambda *made: Search(*made)
-    checks = dict(check=check, check_data=wiring.check_data, finished=finished)
+    checks = dict(
+        check=check,
+        check_data=wiring.check_data,
+        finished=jobs.finished_by(workdir.RESULT, "search", summary),
+    )
     return jobs.run(make, config, folder, restart=restart, **checks)
 
 

@@ -1,7 +1,6 @@
 """The study job: what the length of training, the sampler and the sizes do to the ranking."""
 
 import importlib.metadata
-import json
 import platform
 from typing import Any, NamedTuple
 
@@ -33,7 +32,11 @@ class Run(NamedTuple):
 def run(config, folder, *, restart=False) -> int:
     """Runs or continues the study of a config in a folder; returns the exit status."""
     make = lambda *made: Study(*made)
-    checks = dict(check=check, check_data=check_data, finished=finished)
+    checks = dict(
+        check=check,
+        check_data=check_data,
+        finished=jobs.finished_by(workdir.STUDY, "study", summary),
+    )
     return jobs.run(make, config, folder, restart=restart, **checks)
 
 
@@ -336,17 +339,6 @@ def _with_error(values):
         "standard_error": error,
         "of_seeds": list(map(float, values)),
     }
-
-
-def finished(folder) -> bool:
-    """Whether a study came to its end there; if so, prints its tables again."""
-    try:
-        text = (folder / workdir.STUDY).read_text(encoding="utf-8")
-        lines = summary(json.loads(text), folder)
-    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
-        return False
-    print(f"This study is finished; --restart begins anew.\n{lines}")
-    return True
 
 
 def summary(result, folder) -> str:

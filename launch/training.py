@@ -1,7 +1,6 @@
 """The training job: one architecture alone, from random or shared weights to its accuracy."""
 
 import importlib.metadata
-import json
 import platform
 from typing import NamedTuple
 
@@ -22,7 +21,11 @@ from launch.warm_start import shared_weights
 def run(config, folder, *, restart=False) -> int:
     """Runs or continues the training of a config in a folder; returns the exit status."""
     make = lambda *made: Training(*made)
-    checks = dict(check=check, check_data=wiring.check_data, finished=finished)
+    checks = dict(
+        check=check,
+        check_data=wiring.check_data,
+        finished=jobs.finished_by(workdir.RESULT, "training", summary),
+    )
     return jobs.run(make, config, folder, restart=restart, **checks)
 
 
@@ -235,17 +238,6 @@ def as_json(measures) -> dict:
         "images": int(measures.images.sum()),
         "top1_of_class": by_class,
     }
-
-
-def finished(folder) -> bool:
-    """Whether a training came to its end there; if so, prints its summary again."""
-    try:
-        text = (folder / workdir.RESULT).read_text(encoding="utf-8")
-        lines = summary(json.loads(text), folder)
-    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
-        return False
-    print(f"This training is finished; --restart begins anew.\n{lines}")
-    return True
 
 
 def summary(result, folder) -> str:
