@@ -2,10 +2,9 @@
 
 import signal
 import socket
-import time
 
 import pytest
-from test_resume import assert_same_end, finish, start
+from test_resume import assert_same_end, finish, start, wait
 
 from launch import processes
 from launch.command import UsageError
@@ -25,9 +24,7 @@ def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(compiled, tmp_p
     status, _, err = finish(start(alone, compiled, "--devices=2", "--finals=0"))
     assert status == 0, err
     first, second = start_all(folder, compiled, 2, f"--log={log}")
-    while not log.exists() or "round 1 of 2, score" not in log.read_text():
-        assert first.poll() is None and second.poll() is None, first.communicate()
-        time.sleep(0.05)
+    wait(first, log, "round 1 of 2, score")
     second.kill()
     status, _, err = finish(first)
     second.communicate()
