@@ -29,6 +29,6 @@ setup(
         "cuda12": ["jax[cuda12]>=0.10"],
         "tpu": ["jax[tpu]>=0.10"],
         "tfds": TFDS,
-        "test": [*TFDS, "hypothesis", "pytest", "pytest-xdist", "ruff"],
+        "test": [*TFDS, "hypothesis", "pytest", "pytest-xdist", "ruff", "scikit-learn"],
     },
 )

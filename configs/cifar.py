@@ -86,7 +86,7 @@ def get_config(variant: str = "") -> ConfigDict:
     scoring.per_dispatch = 8  # architectures between two reports of progress
 
     config.search = search = ConfigDict()
-    search.strategy = "nao"  # nao, random
+    search.strategy = "nao"  # nao, evolution, bonas, random
     search.seeds = 1_000  # random architectures of round 1
     search.rounds = 4
     search.proposals = 300  # new architectures of each later round
@@ -105,6 +105,20 @@ def get_config(variant: str = "") -> ConfigDict:
     nao.batch_size = 100
     nao.learning_rate = 1e-3
     nao.trade_off = 0.8  # weight of the scores' error against the decoder's
+
+    config.evolution = evolution = ConfigDict()
+    evolution.parents = 10  # best so far, from which children come
+    evolution.mutants = 0.5  # share of the proposals that are mutants; the others are crossed
+    evolution.mutation_rate = 0.1  # probability that a decision of a mutant is redrawn
+
+    config.bonas = bonas = ConfigDict()
+    bonas.epochs = 100  # of the graph network's fit, from scratch each round
+    bonas.batch_size = 128
+    bonas.learning_rate = 1e-3
+    bonas.exploration = 0.5  # standard deviations added to the expected score
+    bonas.population = 30  # architectures that evolve under that sum
+    bonas.tournament = 10  # of them, those of which the best has a child
+    bonas.generations = 50
 
     config.final = final = cifar_train.recipe()
     final.top = 5  # best architectures trained alone and ranked again; 0: none

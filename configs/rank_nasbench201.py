@@ -29,7 +29,7 @@ from configs import cifar
 def get_config(variant: str = "") -> ConfigDict:
     """The protocol of the benchmark; variant "smoke" for minutes on two CPU cores."""
     config = cifar.get_config()
-    del config.search, config.nao, config.final
+    del config.search, config.nao, config.evolution, config.bonas, config.final
     config.seeds = 3  # supernets trained, from `seed` on, on the same images
     config.truth = ""  # file of known accuracies
 

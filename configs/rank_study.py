@@ -31,7 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.final = cifar.get_config().final
         del config.rank
     else:
-        del config.search, config.nao
+        del config.search, config.nao, config.evolution, config.bonas
         config.seeds = 3  # supernets of each kind
         config.truth = ""  # file of known accuracies; "": architectures are trained alone
     del config.supernet.epochs, config.supernet.sampler, config.final.top

@@ -14,16 +14,25 @@ INT32 = 2**31 - 1  # steps, rows and images are counted in int32
 FLOAT32 = float(np.finfo(np.float32).max)
 ARCHITECTURES = 100_000  # of a whole search, at most: each is scored in every round
 # Fields and sections that only some jobs have; the others all have.
+STRATEGIES = ("nao", "evolution", "bonas")  # with settings
 JOBS = {
-    "search": ("search", "nao", "final"),
+    "search": ("search", *STRATEGIES, "final"),
     "rank": ("rank", "seeds", "truth"),
     "study": ("study", "final", "seeds", "truth"),
     "train": ("train", "arch", "warm_start"),
+    "comparison": ("comparison", "search", *STRATEGIES, "seeds", "truth"),
 }
 WITHOUT = {
     # It has several of these, and trains all its architectures alone or none.
     "study": ("supernet.epochs", "supernet.sampler", "final.top"),
     "train": ("supernet", "scoring"),
+    # It trains nothing.
+    "comparison": (
+        *("data", "supernet", "scoring", "devices"),
+        *("checkpoint_every_steps", "checkpoint_every_seconds"),
+        *("search.strategy", "search.control"),
+        *("search.max_latency", "search.latencies", "search.latency_batch"),
+    ),
 }
 ALONE = ("final", "train")  # sections that say how networks are trained alone
 
@@ -42,7 +51,7 @@ CHOICES = {
     **dict.fromkeys(_alone("schedule"), ("cosine", "exponential")),
     "supernet.batch_norm": ("local", "sync"),
     "scoring.statistics": evaluation.STATISTICS,
-    "search.strategy": ("nao", "random"),
+    "search.strategy": (*STRATEGIES, "random"),
     "data.name": tuple(data.LOADERS),
     "rank.score": ("loss", "accuracy"),
     "study.score": ("loss", "accuracy"),
@@ -75,6 +84,11 @@ WHOLE = {  # the least and the most
     "nao.exchanges": (1, INT32),
     "nao.epochs": (1, INT32),
     "nao.batch_size": (1, INT32),
+    "evolution.parents": (1, ARCHITECTURES),
+    **dict.fromkeys(
+        [f"bonas.{n}" for n in ("epochs", "batch_size", "population", "tournament")], (1, INT32)
+    ),
+    "bonas.generations": (1, INT32),
     "seeds": (1, 100),
     "rank.architectures": (0, ARCHITECTURES),
     "rank.points": (1, 1_000),
@@ -89,18 +103,18 @@ LIMITS = ("search.max_params", "search.max_macs")
 AT_LEAST_ZERO = (
     *("supernet.learning_rate", "supernet.learning_rate_end", "supernet.weight_decay"),
     *("supernet.exponent_least", "supernet.exponent_most", "supernet.size_exponent"),
-    "rank.size_weight",
+    *("rank.size_weight", "bonas.exploration"),
     *_alone("learning_rate", "learning_rate_end", "weight_decay"),
 )
 ABOVE_ZERO = (
-    *("supernet.clip", "nao.learning_rate", "supernet.rate_decay"),
+    *("supernet.clip", "nao.learning_rate", "supernet.rate_decay", "bonas.learning_rate"),
     *_alone("clip", "rate_decay"),
 )
 SHARES = (
     *("supernet.momentum", "supernet.label_smoothing", "nao.trade_off", "nao.held_out"),
     *_alone("momentum", "label_smoothing", "dropout", "average_decay"),
 )
-KEEPS = ("supernet.drop_path_keep", *_alone("drop_path_keep"))
+KEEPS = ("supernet.drop_path_keep", "evolution.mutation_rate", *_alone("drop_path_keep"))
 SWITCHES = (
     *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device"),
     *("supernet.nesterov", "supernet.separate_momentum"),
@@ -109,6 +123,7 @@ SWITCHES = (
 TEXTS = (
     *("compilation_cache", "data.data_dir", "data.path", "truth", "arch", "warm_start"),
     *("rank.column", "study.column", "search.latencies"),
+    *("comparison.column", "comparison.final_column"),
 )
 
 
@@ -139,11 +154,18 @@ def _rules():
         (ABOVE_ZERO, _within(lambda v: 0 < v <= FLOAT32), "above 0 and finite in float32"),
         (SHARES, _within(lambda v: 0 <= v < 1), "at least 0 and below 1"),
         (KEEPS, _within(lambda v: 0 < v <= 1), "above 0 and at most 1"),
+        (("evolution.mutants",), _within(lambda v: 0 <= v <= 1), "within 0 and 1"),
         (SWITCHES, lambda v: isinstance(v, bool), "True or False"),
         (TEXTS, lambda v: isinstance(v, str), "text"),
     ):
         yield from ((name, holds, rule) for name in names)
     for name, among, rule in (
+        ("comparison.evaluations", lambda v: _whole(v) and 1 <= v, "whole numbers of at least 1"),
+        (
+            "comparison.strategies",
+            CHOICES["search.strategy"].__contains__,
+            f"of {list(CHOICES['search.strategy'])}",
+        ),
         ("study.epochs", lambda v: _whole(v) and 1 <= v <= INT32, "whole numbers of at least 1"),
         ("study.samplers", CHOICES["supernet.sampler"].__contains__, f"of {list(sampler.RULES)}"),
     ):

@@ -125,6 +125,26 @@ def _draw_study(axes, cells):
         )
 
 
+def regret(result):
+    """Median regret over the evaluations of a search, a line with its quartiles for each strategy.
+
+    `result` is what comparison.json holds.
+    """
+    figure, axes = _figure(
+        f"What is found on the table: medians and quartiles of {result['seeds']} searches",
+        *("architectures evaluated", "regret of the best found, points of test accuracy"),
+    )
+    for number, (name, row) in enumerate(result["strategies"].items()):
+        low, median, high = 100 * np.array(row["regret"])
+        evaluations = np.arange(1, len(median) + 1)
+        axes.fill_between(evaluations, low, high, color=f"C{number}", alpha=0.15, linewidth=0)
+        axes.plot(evaluations, median, color=f"C{number}", label=name)
+    axes.set_xlim(1, len(median))
+    axes.set_ylim(bottom=0)
+    axes.legend(title="strategy")
+    return figure
+
+
 def training(epochs):
     """Loss and accuracy over the epochs of a training.
 

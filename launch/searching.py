@@ -63,7 +63,7 @@ class Search(TrainingJob):
     def __init__(self, config, folder, images):
         super().__init__(config, folder, images)
         self.accept = wiring.make_limit(config, self.cost_of, self.latency())
-        self.strategy = wiring.make_strategy(config, self.space, self.accept)
+        self.strategy = wiring.make_strategy(config, self.outline, self.accept)
         keys = jax.random.split(jax.random.key(config.seed), 6)
         self.seed_key, self.begin_key, self.search_key = keys[:3]
         self.train_key, self.final_key, self.control_key = keys[3:]

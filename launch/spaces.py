@@ -5,13 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnao_jax.graph import Form
 from bnao_jax.spaces.nao import cost as nao_cost
+from bnao_jax.spaces.nao import graph as nao_graph
 from bnao_jax.spaces.nao import inheritance as nao_inheritance
 from bnao_jax.spaces.nao import network as nao_network
 from bnao_jax.spaces.nao import space as nao_space
 from bnao_jax.spaces.nao import supernet as nao_supernet
 from bnao_jax.spaces.nao.published import PUBLISHED as NAO_PUBLISHED
 from bnao_jax.spaces.nasbench201 import cost as nasbench201_cost
+from bnao_jax.spaces.nasbench201 import graph as nasbench201_graph
 from bnao_jax.spaces.nasbench201 import inheritance as nasbench201_inheritance
 from bnao_jax.spaces.nasbench201 import network as nasbench201_network
 from bnao_jax.spaces.nasbench201 import space as nasbench201_space
@@ -43,6 +46,7 @@ class Space(NamedTuple):
       strata: from a pool to the stratum int[P] of each, from 0; or None.
       connected: from a pool to whether anything of the input reaches the output, bool[P]; or None.
       split: from a seed to the decision that parts paths into groups with a momentum each; or None.
+      graph: `(outline)` to the `Form` of its architectures as graphs.
       features: `(outline, pool)` to float64[P, F], of which the latency is roughly linear.
       weights: `(outline)` to the least number of weights of the supernet.
       published: names of published architectures, to their text forms.
@@ -60,6 +64,7 @@ class Space(NamedTuple):
     strata: Callable | None
     connected: Callable | None
     split: Callable | None
+    graph: Callable[..., Form]
     features: Callable
     weights: Callable
     published: dict[str, str]
@@ -161,6 +166,7 @@ SPACES = {
         strata=None,
         connected=None,
         split=None,
+        graph=nao_graph.graph_form,
         features=_nao_features,
         weights=_nao_weights,
         published=NAO_PUBLISHED,
@@ -178,6 +184,7 @@ SPACES = {
         strata=nasbench201_space.strata,
         connected=nasbench201_space.connected,
         split=_nasbench201_split,
+        graph=lambda outline: nasbench201_graph.graph_form(),
         features=_nasbench201_features,
         weights=_nasbench201_weights,
         published={},

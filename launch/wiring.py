@@ -14,7 +14,7 @@ from bnao_jax import data, evaluation, optimizer, sampler, schedule, supernet_tr
 from bnao_jax.data import Augmentation
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.parallel import AXIS
-from bnao_jax.strategies.nao import Settings, nao_strategy
+from bnao_jax.strategies import bonas, evolution, nao
 from bnao_jax.strategies.random import random_search
 from launch.command import UsageError
 from launch.fields import ARCHITECTURES, INT32, check_fields
@@ -59,13 +59,19 @@ def check(config):
             "config.supernet.sampler='strictly_fair' draws from the whole space; a search trains "
             "pools, so it goes with launch.rank alone"
         )
+    check_strategies(config, [search.strategy])
+    check_shared(config)
+
+
+def check_strategies(config, names):
+    """Raises UsageError where the settings of these strategies do not fit the search."""
+    search = config.search
     held_out = max(1, round(search.seeds * config.nao.held_out))
-    if search.strategy == "nao" and search.rounds > 1 and held_out >= search.seeds:
+    if "nao" in names and search.rounds > 1 and held_out >= search.seeds:
         raise UsageError(
             f"config.nao.held_out={config.nao.held_out} of config.search.seeds={search.seeds} "
             "leaves none to fit the controller to"
         )
-    check_shared(config)
 
 
 def check_shared(config):
@@ -149,6 +155,10 @@ def _needs(config, outline, image_shape):
         rows = population_size(config)
         needs["config.nao.exchanges"] = 2 * tokens * rows * config.nao.exchanges
         needs["config.nao.batch_size"] = 32 * tokens * config.nao.batch_size  # embedded
+    if "search" in config and config.search.strategy == "bonas":
+        settings = config.bonas
+        rows = tokens + 4 * settings.tournament
+        needs["config.bonas.population with bonas.tournament"] = rows * settings.population
     return needs
 
 
@@ -284,13 +294,18 @@ def make_limit(config, cost_of, latency_of=None):
     return accept
 
 
-def make_strategy(config, space, accept):
+def make_strategy(config, outline, accept):
     """The search strategy."""
-    if config.search.strategy == "random":
+    name, space, capacity = config.search.strategy, outline.space, population_size(config)
+    if name == "random":
         return random_search(space, accept=accept)
-    return nao_strategy(
-        space, Settings(capacity=population_size(config), **config.nao), accept=accept
-    )
+    if name == "evolution":
+        return evolution.evolution(space, evolution.Settings(**config.evolution), accept=accept)
+    if name == "bonas":
+        form = SPACES[config.space.name].graph(outline)
+        settings = bonas.Settings(capacity=capacity, **config.bonas)
+        return bonas.bonas(space, form, settings, accept=accept)
+    return nao.nao_strategy(space, nao.Settings(capacity=capacity, **config.nao), accept=accept)
 
 
 def make_augmentation(config, images):

@@ -13,6 +13,7 @@ from launch.command import UsageError
 
 POOL, CONTROL, RESULT = "pool.jsonl", "control.jsonl", "result.json"
 SCORES, RANKING, STUDY = "scores.jsonl", "ranking.json", "study.json"
+SEARCHES, COMPARISON = "searches.jsonl", "comparison.json"
 METRICS, CONFIG, NETWORK = "metrics.jsonl", "config.json", "network.json"
 CHECKPOINTS, LOCK = "checkpoints", "lock"
 # Fields that may change when a run is continued: they change how it runs, not what it finds.
@@ -69,7 +70,9 @@ def _locked(folder):
 
 def _check(folder, config):
     if not (folder / CONFIG).exists():
-        if any((folder / name).exists() for name in (POOL, METRICS, RESULT, RANKING, STUDY)):
+        if any(
+            (folder / name).exists() for name in (POOL, METRICS, RESULT, RANKING, STUDY, SEARCHES)
+        ):
             raise UsageError(
                 f"--workdir={folder} holds results without a {CONFIG}; choose another folder, or "
                 "--restart to set them aside"

@@ -336,4 +336,4 @@ def test_the_package_stands_alone():
     for name in "ml_collections", "orbax", "tensorflow_datasets", "tensorflow", "launch", "configs":
         assert name not in loaded
     ours = [name for name in loaded if name.startswith("bnao_jax.")]
-    assert all(name.startswith("bnao_jax.controller") for name in ours)
+    assert all(n.startswith("bnao_jax.controller") or n == "bnao_jax.shuffling" for n in ours)

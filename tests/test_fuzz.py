@@ -28,7 +28,7 @@ from bnao_jax.data import DataError, load
 from bnao_jax.space import ArchitectureError
 from bnao_jax.spaces.nao.space import nao_space
 from bnao_jax.spaces.nao.supernet import Supernet
-from configs import cifar, cifar_train, quickstart, rank_nasbench201, rank_study
+from configs import cifar, cifar_train, quickstart, rank_nasbench201, rank_study, tabular
 from launch import command, fields, inspect, search, searching, wiring
 from launch.command import UsageError
 
@@ -288,6 +288,7 @@ def test_every_field_has_a_rule():
         "rank": rank_nasbench201.get_config(),
         "study": rank_study.get_config(),
         "train": cifar_train.get_config(),
+        "comparison": tabular.get_config(),
     }
     known = DEFAULTS.keys() | {name for config in others.values() for name, _ in leaves(config)}
     assert fields.RULES.keys() == known

@@ -14,8 +14,10 @@ OUTSIDE = ("ml_collections", "absl", "orbax", "tensorflow_datasets", "launch", "
 ROOMS = {
     "bnao_jax/__init__.py": (),
     "bnao_jax/space.py": (),
+    "bnao_jax/graph.py": ("bnao_jax.space",),
+    "bnao_jax/shuffling.py": (),
     "bnao_jax/nn": ("bnao_jax.nn",),
-    "bnao_jax/spaces": ("bnao_jax.space", "bnao_jax.nn", "bnao_jax.spaces"),
+    "bnao_jax/spaces": ("bnao_jax.space", "bnao_jax.graph", "bnao_jax.nn", "bnao_jax.spaces"),
     "bnao_jax/sampler.py": (),
     "bnao_jax/optimizer.py": (),
     "bnao_jax/schedule.py": (),
@@ -24,7 +26,8 @@ ROOMS = {
     "bnao_jax/checkpoint.py": (),
     "bnao_jax/parallel.py": (),
     "bnao_jax/data": ("bnao_jax.data",),
-    "bnao_jax/controller": ("bnao_jax.controller",),
+    "bnao_jax/controller": ("bnao_jax.controller", "bnao_jax.shuffling"),
+    "bnao_jax/surrogate": ("bnao_jax.surrogate", "bnao_jax.shuffling"),
     "bnao_jax/evaluation.py": ("bnao_jax.data", "bnao_jax.parallel"),
     "bnao_jax/export.py": ("bnao_jax.data",),
     "bnao_jax/latency.py": ("bnao_jax.nn",),
@@ -37,14 +40,17 @@ ROOMS = {
         "bnao_jax.supernet_training",
     ),
     "bnao_jax/strategies": (
-        *("bnao_jax.space", "bnao_jax.controller", "bnao_jax.ranking", "bnao_jax.strategies"),
+        *("bnao_jax.space", "bnao_jax.graph", "bnao_jax.controller", "bnao_jax.surrogate"),
+        *("bnao_jax.ranking", "bnao_jax.strategies"),
     ),
     "bnao_jax/ground_truth.py": ("bnao_jax.space",),
     "bnao_jax/search.py": ("bnao_jax.space", "bnao_jax.strategies.strategy"),
 }
 # What a room is for, and so may import.
 OUTSIDE_DOORS = {"bnao_jax/data": "tensorflow_datasets", "bnao_jax/checkpoint.py": "orbax"}
-SLOT_MEMBERS = ("bnao_jax.strategies.nao", "bnao_jax.strategies.random")
+SLOT_MEMBERS = tuple(
+    f"bnao_jax.strategies.{name}" for name in ("nao", "bonas", "evolution", "random")
+)
 
 
 def files(room):

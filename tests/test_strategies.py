@@ -1,12 +1,19 @@
 """Every strategy goes through the same laws, and through a whole search on a toy objective."""
 
+import itertools
+
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
 
 from bnao_jax.search import begin, search
 from bnao_jax.space import SearchSpace
-from bnao_jax.spaces.nao.space import nao_space
+from bnao_jax.spaces.nao.graph import graph_form
+from bnao_jax.spaces.nao.space import Outline, nao_space
+from bnao_jax.strategies import bonas as bonas_strategy
+from bnao_jax.strategies import evolution as evolution_strategy
 from bnao_jax.strategies.nao import Settings, nao_strategy
 from bnao_jax.strategies.random import random_search
 
@@ -14,9 +21,20 @@ SEEDS, ROUNDS, PROPOSALS = 60, 3, 20
 CAPACITY = SEEDS + (ROUNDS - 1) * PROPOSALS
 SPACE = nao_space("small", 2)
 NAO = Settings(capacity=CAPACITY, seeds=20, exchanges=2, epochs=15, batch_size=40)
+FORM = graph_form(Outline(2, 1, 10, operations="small", nodes=2))
+BONAS = bonas_strategy.Settings(capacity=CAPACITY, epochs=50, batch_size=32, generations=10)
+EVOLUTION = evolution_strategy.Settings()
+BETTER_THAN_CHANCE = {
+    "nao": {"held_out_pairwise_accuracy": 0.5},
+    "bonas": {"predicted_pairwise_accuracy": 0.5},  # of its own proposals, which are alike
+}
 VALUES = np.random.default_rng(0).normal(size=(SPACE.decisions, 6))
 MAKERS = {
     "nao": lambda space, accept=None: nao_strategy(space, NAO, accept=accept),
+    "bonas": lambda space, accept=None: bonas_strategy.bonas(space, FORM, BONAS, accept=accept),
+    "evolution": lambda space, accept=None: evolution_strategy.evolution(
+        space, EVOLUTION, accept=accept
+    ),
     "random": lambda space, accept=None: random_search(space, accept=accept),
 }
 
@@ -83,12 +101,13 @@ def test_a_kept_state_continues_alike(make, key):
     assert [state.round for state in kept] == [1, 2, 3]
 
 
-def test_nao_proposes_better_than_random():
-    """The mean of what NAO proposes beats the mean of random architectures, on every key."""
-    facts = []
+@pytest.mark.parametrize("name", ["nao", "bonas", "evolution"])
+def test_proposals_are_better_than_random(name):
+    """The mean of what is proposed beats the mean of random architectures, on every key."""
+    facts, strategy = [], MAKERS[name](SPACE)
     for seed in range(3):
         state, _ = run(
-            MAKERS["nao"](SPACE), jax.random.key(seed), on_round=lambda state, f: facts.append(f)
+            strategy, jax.random.key(seed), on_round=lambda state, found: facts.append(found)
         )
         population = state.population
         random = population.scores[population.born == 1]
@@ -96,9 +115,10 @@ def test_nao_proposes_better_than_random():
         error = random.std() / np.sqrt(len(proposed))
         assert proposed.mean() > random.mean() + 2 * error
     facts = [row for row in facts if row]
-    assert np.mean([row["held_out_pairwise_accuracy"] for row in facts]) > 0.5
-    for row in facts:
-        assert row["decoded_new"] + row["filled_at_random"] == PROPOSALS
+    for key, least in BETTER_THAN_CHANCE.get(name, {}).items():
+        assert np.mean([row[key] for row in facts if key in row]) > least
+    if name == "nao":
+        assert all(row["decoded_new"] + row["filled_at_random"] == PROPOSALS for row in facts)
 
 
 def test_nao_refuses_more_than_its_capacity(key):
@@ -116,3 +136,51 @@ def test_nao_takes_spaces_of_odd_length(key):
     state, _ = strategy.tell(strategy.init(key), key, pool, scores)
     proposed, _ = strategy.ask(state, key, 6, space.keys(pool))
     assert len(set(space.keys(proposed)) - set(space.keys(pool))) == 6
+
+
+@hypothesis.settings(max_examples=10, deadline=None)
+@hypothesis.given(
+    options=st.lists(st.integers(1, 5), min_size=2, max_size=6),
+    parents=st.integers(1, 8),
+    mutants=st.sampled_from((0.0, 0.3, 1.0)),
+    limit=st.floats(0.2, 1.0),
+    seed=st.integers(0, 99),
+)
+def test_evolution_repeats_nothing_and_keeps_to_its_limit(options, parents, mutants, limit, seed):
+    space = SearchSpace("plain", tuple(options), (1,) * len(options))
+    most = limit * sum(n - 1 for n in options)
+    accept = lambda pool: np.asarray(pool).sum(1) <= most
+    everything = np.array(list(itertools.product(*map(range, options))), np.int32)
+    allowed = everything[accept(everything)]
+    size = len(allowed) // 2
+    known, key = allowed[: max(1, size)], jax.random.key(seed)
+    settings = evolution_strategy.Settings(parents=parents, mutants=mutants)
+    strategy = evolution_strategy.evolution(space, settings, accept=accept)
+    state, _ = strategy.tell(strategy.init(key), key, known, known.sum(1).astype(np.float32))
+    wanted = (len(allowed) - len(known)) // 2
+    found, facts = strategy.ask(state, key, wanted, space.keys(known))
+    assert len(found) == wanted == sum(facts.values())
+    assert accept(found).all() and len({*space.keys(found), *space.keys(known)}) == wanted + len(
+        known
+    )
+    assert facts["mutants"] <= round(mutants * wanted)
+
+
+def test_evolution_breeds_from_the_best(key):
+    space = SearchSpace("plain", (9,) * 12, (1,) * 12)
+    pool = np.repeat(np.arange(9, dtype=np.int32)[:, None], 12, 1)
+    strategy = evolution_strategy.evolution(space, evolution_strategy.Settings(parents=2))
+    state, _ = strategy.tell(strategy.init(key), key, pool, pool[:, 0].astype(np.float32))
+    found, facts = strategy.ask(state, key, 40, space.keys(pool))
+    assert facts == {"mutants": 20, "crossed": 20, "filled_at_random": 0}
+    assert (found[20:] >= 7).all()  # each decision is that of one of the two best
+    same = np.maximum((found[:20] == 8).sum(1), (found[:20] == 7).sum(1))
+    assert same.mean() > 9  # 12 * (1 - .1) of 12 are as in the parent
+
+
+@pytest.mark.parametrize(
+    "settings", [{"parents": 0}, {"mutants": 1.5}, {"mutation_rate": 0.0}, {"mutation_rate": 2.0}]
+)
+def test_evolution_refuses_settings_that_cannot_be(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        evolution_strategy.Settings(**settings)

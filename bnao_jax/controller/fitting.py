@@ -10,6 +10,7 @@ from jax import lax
 
 from bnao_jax.controller.model import NAO, init
 from bnao_jax.controller.settings import Controller
+from bnao_jax.shuffling import shuffle
 
 
 class Fit(NamedTuple):
@@ -141,13 +142,3 @@ def _continue(
         return Fit(params, state, fit.epoch + 1, {"mse": mse, "nll": nll})
 
     return lax.fori_loop(0, epochs, epoch, fit)
-
-
-def shuffle(key, capacity, count):
-    """int32[capacity]: the rows below `count` in random order, then the others.
-
-    A row's sort key depends on (key, row) alone, so that more padding changes nothing.
-    """
-    row = jnp.arange(capacity)
-    bits = jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row)))(row)
-    return jnp.argsort(jnp.where(row < count, bits >> 1, jnp.uint32(1 << 31)))
