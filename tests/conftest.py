@@ -32,18 +32,19 @@ def key():
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory):
     """The folder of compiled programs of the searches that tests start as programs."""
-    return tmp_path_factory.mktemp("compiled")
+    own = tmp_path_factory.getbasetemp()
+    among_workers = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    return among_workers / "compiled"
 
 
 # The longest first: what comes last would leave one of two cores idle.
-LONGEST = ("test_resume", "test_processes", "test_benchmark", "test_nao_supernet", "test_launch")
-TOGETHER = {"test_processes": "test_resume"}  # they start the same programs
+LONGEST = (
+    *("test_resume", "test_launch", "test_benchmark", "test_processes", "test_nao_supernet"),
+    *("test_examples", "test_trained", "test_rank", "test_train", "test_strategies"),
+)
 
 
 def pytest_collection_modifyitems(items):
-    """Hands whole files to the workers, the longest first."""
+    """Puts the longest files first."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
-    for item in items:
-        stem = item.path.stem
-        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(stem, stem)))
