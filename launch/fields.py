@@ -22,6 +22,12 @@ JOBS = {
     "train": ("train", "arch", "warm_start"),
     "comparison": ("comparison", "search", *STRATEGIES, "seeds", "truth"),
 }
+LAUNCHERS = {
+    "search": "launch.search",
+    **dict.fromkeys(("rank", "study"), "launch.rank"),
+    "train": "launch.train",
+    "comparison": "launch.compare",
+}
 WITHOUT = {
     # It has several of these, and trains all its architectures alone or none.
     "study": ("supernet.epochs", "supernet.sampler", "final.top"),
@@ -218,7 +224,9 @@ def check_fields(config, job="search"):
     rules = {n: rule for n, rule in RULES.items() if absent.isdisjoint((n, n.split(".")[0]))}
     for name in found:
         if name not in rules:
-            raise UsageError(f"config.{name}: there is no such field")
+            other = job_of(config)
+            of = "" if other == job else f" here; the config is one for {LAUNCHERS[other]}"
+            raise UsageError(f"config.{name}: there is no such field{of}")
     for name, (holds, rule) in rules.items():
         if name not in found:
             raise UsageError(f"config.{name} is missing")

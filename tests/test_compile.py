@@ -221,6 +221,18 @@ def test_help_names_every_figure():
     assert all(f"\n  {figure} " in done.stdout for figure in compiling.FIGURES)
 
 
+def test_programs_from_shapes_alone():
+    """What libtpu is given, here compiled for the CPU."""
+    config = quickstart.get_config()
+    config.space.name, config.network.channels = "nasbench201", 2
+    config.supernet.drop_path_keep = config.final.drop_path_keep = 1.0
+    programs = compiling.Programs(config, "v5e:1x2", jax.local_devices()[:2])
+    weights = sum(leaf.size for leaf in jax.tree.leaves(programs.params))
+    taken = programs.score().memory_analysis()
+    assert taken.argument_size_in_bytes > 4 * weights and taken.temp_size_in_bytes > 0
+    assert programs.macs > 0
+
+
 libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"
 )
