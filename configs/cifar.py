@@ -43,9 +43,10 @@ def get_config(variant: str = "") -> ConfigDict:
     data.cutout = 0  # side of the square cut out, pixels
 
     config.space = space = ConfigDict()
-    space.name = "nao"  # nao, nasbench201
+    space.name = "nao"  # nao, nasbench201, shufflenet
     space.operations = "small"  # of nao: small: 5 operations, middle: 10
     space.nodes = 5  # of nao: B, nodes of a cell
+    space.channel_choice = False  # of shufflenet: whether the blocks' widths are searched, too
 
     config.network = network = ConfigDict()
     network.channels = 20  # C, width of the first stage

@@ -102,7 +102,8 @@ SHARES = (
 )
 KEEPS = ("supernet.drop_path_keep", *_alone("drop_path_keep"))
 SWITCHES = (
-    *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device"),
+    *("space.channel_choice", "data.flip", "supernet.freeze_off_path"),
+    "supernet.path_per_device",
     *("supernet.nesterov", "supernet.separate_momentum"),
     *_alone("auxiliary", "nesterov"),
 )
