@@ -141,6 +141,7 @@ class Search(TrainingJob):
             evaluate=self.evaluate,
             rounds=self.config.search.rounds,
             proposals=self.config.search.proposals,
+            trained_rounds=wiring.trained_rounds(self.config),
             on_phase=self.on_phase,
             on_part=self.on_part,
             on_round=self.on_round,
@@ -263,7 +264,7 @@ class Search(TrainingJob):
             sampler=self.config.supernet.sampler,
             seed=self.config.seed,
             architectures=len(population.pool),
-            supernet_steps=int(population.counts.sum()),
+            supernet_steps=wiring.trained_rounds(self.config) * self.recipe.total_steps,
             seconds={name: round(value, 1) for name, value in self.seconds.items()},
             devices=[f"{d.platform} {d.device_kind}" for d in self.devices],
         )

@@ -18,10 +18,11 @@ from launch.command import UsageError
 CHUNK = 5  # architectures scored at once
 
 
-def toy_config():
+def toy_config(**changes):
     config = tiny()
     config.search.strategy, config.final.top, config.checkpoint_every_steps = "random", 0, 2
     config.search.rounds = 2
+    config.search.update(changes)
     return config
 
 
@@ -34,7 +35,7 @@ def toy_evaluate(params, pool, valid, calibration, *, progress):
 
 @pytest.fixture
 def make(monkeypatch):
-    """Makes searches with toys; `make(folder, **changes)` runs one to its end."""
+    """Makes searches with toys; `make(folder, watch, **changes)` runs one to its end."""
 
     def make_supernet(config, outline, images, devices):
         return toys.train(), toys.recipe(8), toy_evaluate
@@ -44,10 +45,10 @@ def make(monkeypatch):
     monkeypatch.setattr(wiring, "make_supernet", make_supernet)
     monkeypatch.setattr(jobs, "DISPATCH_SECONDS", 0.0)  # one step a dispatch
 
-    def run(folder, watch=lambda job: None):
+    def run(folder, watch=lambda job: None, **changes):
         with monkeypatch.context() as patch:
             patch.setattr(searching, "Search", toys.watched(searching.Search, watch))
-            return searching.run(toy_config(), folder)
+            return searching.run(toy_config(**changes), folder)
 
     return run
 
@@ -87,6 +88,44 @@ def test_broken_off_at_every_look_it_comes_to_the_same_end(make, expected, tmp_p
             breaks += 1
     assert breaks > 5
     assert ends(folder) == expected
+
+
+ONCE = dict(rounds=4, trained_rounds=1)
+
+
+def test_rounds_that_train_nothing_score_what_is_new(make, tmp_path):
+    folder, scored = tmp_path / "work", []
+
+    def watch(job):
+        evaluate = job.evaluate_pool
+
+        def counting(params, pool, *args, **named):
+            scored.append(len(pool))
+            evaluate(params, pool, *args, **named)
+
+        job.evaluate_pool = counting
+
+    make(folder, watch, **ONCE)
+    assert scored == [12, 4, 4, 4, 4]  # seeds, three rounds of proposals, the control
+    result, rows, pool, weight = ends(folder)
+    assert result["supernet_steps"] == 8
+    assert [row["phase"] for row in rows] == ["train"] * 8 + ["round"] * 4
+    for row in map(json.loads, pool.splitlines()):
+        architecture = np.array(row["arch"].split(), int)
+        np.testing.assert_allclose(row["score"], np.sin(architecture.sum() * weight), atol=1e-5)
+
+
+def test_broken_off_where_one_round_trains_it_comes_to_the_same_end(make, tmp_path):
+    make(tmp_path / "undisturbed", **ONCE)
+    folder, breaks = tmp_path / "work", 0
+    while True:
+        try:
+            make(folder, toys.breaking_at(3 + breaks % 6), **ONCE)
+            break
+        except toys.Broken:
+            breaks += 1
+    assert breaks > 3
+    assert ends(folder) == ends(tmp_path / "undisturbed")
 
 
 def test_a_loss_that_is_not_finite_ends_the_search_and_the_last_checkpoint_stays(
