@@ -37,12 +37,13 @@ class Form(NamedTuple):
 def chain(space: SearchSpace) -> Form:
     """Decisions one behind the other, each hearing the one before: for spaces without other form.
 
-    The type of a node is its token, so that decisions with tokens in common share types.
+    Every option of every decision is a type, so that a node says where in the chain it is.
     """
     before = np.eye(space.decisions, k=-1, dtype=bool)
+    first = np.cumsum((0, *space.options[:-1])).astype(np.int32)
 
     def of(pool):
         pool = np.asarray(pool, np.int32)
-        return Graphs(np.repeat(before[None], len(pool), 0), np.asarray(space.to_tokens(pool)) - 1)
+        return Graphs(np.repeat(before[None], len(pool), 0), pool + first)
 
-    return Form(of, space.vocabulary - 1)
+    return Form(of, sum(space.options))

@@ -32,12 +32,16 @@ def _masked(mask, new, old):
     return jax.tree.map(jnp.where, mask, new, old)
 
 
-def decay_weights(weight_decay):
-    """Adds `weight_decay` times the weight to the gradient of every weight under the mask."""
+def decay_weights(weight_decay, decayed=None):
+    """Adds `weight_decay` times the weight to the gradient of every weight under the mask.
+
+    `decayed` is a function of the tree of weights to one of bool, which of them decay; None: all.
+    """
 
     def update(updates, state, params, *, mask=None, **extra):
-        decayed = jax.tree.map(lambda g, w: g + weight_decay * w, updates, params)
-        return _masked(mask, decayed, updates), state
+        which = jax.tree.map(lambda w: True, params) if decayed is None else decayed(params)
+        decay = lambda g, w, decays: g + weight_decay * w if decays else g
+        return _masked(mask, jax.tree.map(decay, updates, params, which), updates), state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
@@ -133,6 +137,7 @@ def sgd(
     *,
     momentum_decay=0.9,
     weight_decay=0.0,
+    decayed=None,
     clip=None,
     nesterov=False,
     groups=None,
@@ -145,6 +150,7 @@ def sgd(
     Args:
       momentum_decay, nesterov: of the momentum.
       weight_decay: L2.
+      decayed: which weights decay, see `decay_weights`.
       clip: global norm of the gradient, or None.
       groups: groups of paths with a momentum each, or None, see `separated_momentum`.
       complexity_steps: T of a rate that decays by complexity, or None, see `complexity_aware`.
@@ -155,7 +161,7 @@ def sgd(
         inert = separated_momentum(momentum_decay, groups, nesterov=nesterov)
     return optax.chain(
         optax.identity() if clip is None else optax.clip_by_global_norm(clip),
-        decay_weights(weight_decay),
+        decay_weights(weight_decay, decayed),
         inert,
         optax.identity() if complexity_steps is None else complexity_aware(complexity_steps),
         descend(),

@@ -12,14 +12,17 @@ True
 >>> [round(float(count)) for count in expected_counts(weights, steps=1_000)]
 [100, 200, 700, 0]
 
-Strict fairness draws several architectures a step, of the whole space and not of a pool.
+Some rules draw of the whole space and not of a pool: strict fairness several architectures a step,
+`of_space` one with equal probabilities, `within` one whose cost lies within limits.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-RULES = ("proportional", "uniform", "stratified", "strictly_fair")
+WHOLE_SPACE = ("strictly_fair", "whole_space", "constrained")
+RULES = ("proportional", "uniform", "stratified", *WHOLE_SPACE)
 
 
 def proportional(sizes, exponent=1.0):
@@ -53,6 +56,44 @@ def draw(key, log_weights, shape=()):
 def expected_counts(log_weights, steps):
     """Expected number of steps that train each architecture: float32[P] (Eq. 4)."""
     return steps * jax.nn.softmax(log_weights)
+
+
+def of_space(key, options):
+    """Draws an architecture int32[D], each of the options at each decision equally likely."""
+    return jax.random.randint(key, (len(options),), 0, jnp.array(options, jnp.int32))
+
+
+def within(key, draw, cost, *, least, most, step, tries=1_000):
+    """Draws an architecture int32[D] whose cost lies in one of the intervals of limits.
+
+    Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling", 2019,
+    https://arxiv.org/abs/1904.00420: an interval is drawn, all equally likely, then architectures
+    until one falls in it. After so many `tries` it is the one that came nearest.
+
+    Args:
+      key: random key, consumed.
+      draw: function of a key to an architecture.
+      cost: function of an architecture to its cost.
+      least, most, step: the limits, and the width of the intervals between them, which divides
+        their distance.
+      tries: architectures drawn at most.
+    """
+    interval_key, key = jax.random.split(key)
+    interval = jax.random.randint(interval_key, (), 0, round((most - least) / step))
+    low = least + step * interval.astype(jnp.float32)
+
+    def distance(architecture):
+        return jnp.maximum(jnp.abs(cost(architecture) - low - step / 2) - step / 2, 0.0)
+
+    def next_try(carry):
+        number, best, off = carry
+        drawn = draw(jax.random.fold_in(key, number))
+        found = distance(drawn)
+        return number + 1, jnp.where(found < off, drawn, best), jnp.minimum(found, off)
+
+    first = draw(jax.random.fold_in(key, 0))
+    wanted = lambda carry: (carry[0] < tries) & (carry[2] > 0)
+    return lax.while_loop(wanted, next_try, (1, first, distance(first)))[1]
 
 
 def strictly_fair(key, options, shared=None):

@@ -1,6 +1,7 @@
 """Algorithm 1 of Balanced NAO (Luo, Qin, Chen, 2020, https://arxiv.org/abs/1909.10815).
 
-Knows slots, not members: the strategy, and how to train and to evaluate, are passed in.
+Knows slots, not members: the strategy, and how to train and to evaluate, are passed in. Where the
+shared weights are trained only once (SPOS), later rounds score and propose alone.
 """
 
 from typing import Any, NamedTuple
@@ -72,6 +73,8 @@ def search(
     evaluate,
     rounds: int,
     proposals: int,
+    trained_rounds: int | None = None,
+    rescored: bool = True,
     on_phase=lambda state: None,
     on_part=lambda state, done, total: None,
     on_round=lambda state, facts: None,
@@ -87,13 +90,18 @@ def search(
       strategy: proposes and learns.
       train: `train(round, pool [P, D]) -> counts int[P]`: trains the shared weights on the round's
         architectures and tells how often each was drawn.
-      evaluate: `evaluate(round, pool [P, D]) -> float32[P]`: scores with the shared weights.
+      evaluate: `evaluate(round, pool [P, D]) -> float32[P]`: scores with the shared weights: all
+        architectures, or the new ones, see `rescored` and `trained_rounds`.
       rounds: L, rounds in all.
       proposals: architectures proposed for each round after the first.
+      trained_rounds: the first so many rounds train, the others only score and propose; None: all.
+      rescored: whether rounds that train score everything again, as weights that are trained on
+        want; if not, scores are those of the round that an architecture was proposed for.
       on_phase: called with the state after each phase.
       on_part: called with the state, the parts done and all parts, while the strategy learns.
       on_round: called with the state and the strategy's facts at the end of each round.
     """
+    trained_rounds = rounds if trained_rounds is None else trained_rounds
     while state.round <= rounds:
         number, facts = state.round, {}
         propose_key, tell_key = jax.random.split(jax.random.fold_in(key, number))
@@ -101,9 +109,8 @@ def search(
             state = _trained(state, train)
             on_phase(state)
         if state.phase == EVALUATE:
-            scores = evaluate(number, state.population.pool)
-            population = state.population._replace(scores=scores)
-            state = state._replace(phase=PROPOSE, population=population)
+            everything = rescored and number <= trained_rounds
+            state = _evaluated(state, evaluate, everything=everything)
             on_phase(state)
         if number < rounds:
             state, facts = _told(state, tell_key, strategy, on_part)
@@ -113,7 +120,8 @@ def search(
         on_round(state, facts)
         if number < rounds:
             state = state._replace(population=_enlarge(state.population, proposed, number + 1))
-        state = state._replace(round=number + 1, phase=TRAIN)
+        begins_with = TRAIN if number < trained_rounds else EVALUATE
+        state = state._replace(round=number + 1, phase=begins_with)
         on_phase(state)
     return state
 
@@ -124,6 +132,15 @@ def _trained(state, train):
     counts = population.counts.copy()
     counts[new] += train(state.round, population.pool[new])
     return state._replace(phase=EVALUATE, population=population._replace(counts=counts))
+
+
+def _evaluated(state, evaluate, *, everything):
+    population = state.population
+    # Without training the weights, and so the scores of the others, are what they were.
+    rows = everything | (population.born == state.round)
+    scores = population.scores.copy()
+    scores[rows] = evaluate(state.round, population.pool[rows])
+    return state._replace(phase=PROPOSE, population=population._replace(scores=scores))
 
 
 def _told(state, key, strategy, on_part):

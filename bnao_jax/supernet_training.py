@@ -54,27 +54,52 @@ class Report(NamedTuple):
       accuracy: mean training accuracy, 0..1.
       counts: int32[P], how often each row of the pool was trained.
       failed_step: first step within the round whose loss was not finite, or -1.
-      failed_row: the row of the pool it trained.
+      failed: int32[D], an architecture that it trained.
     """
 
     loss: jax.Array
     accuracy: jax.Array
     counts: jax.Array
     failed_step: jax.Array
-    failed_row: jax.Array
+    failed: jax.Array
+
+
+class Paths(NamedTuple):
+    """What a step trains.
+
+    Attributes:
+      architectures: int32[K, D].
+      rows: int32[K], where they are in the pool; P where they are not.
+    """
+
+    architectures: jax.Array
+    rows: jax.Array
 
 
 def draw_one(key, material):
-    """The row int32[1] of one path, drawn by the material's log weights."""
-    return sampler.draw(key, material.log_weights, (1,))
+    """One of the `Paths` of the pool, drawn by the material's log weights."""
+    rows = sampler.draw(key, material.log_weights, (1,))
+    return Paths(material.pool[rows], rows)
 
 
 def draw_fairly(options, shared=None):
-    """Returns `(key, material) -> int32[K]`, the rows of K paths; see `sampler.strictly_fair`."""
+    """Returns `(key, material) -> Paths`, K of them; see `sampler.strictly_fair`."""
 
     def draw(key, material):
         pool = sampler.strictly_fair(key, options, shared)
-        return material.places[sampler.numbers(pool, options)]
+        return Paths(pool, material.places[sampler.numbers(pool, options)])
+
+    return draw
+
+
+def draw_anywhere(draw_architecture):
+    """Returns `(key, material) -> Paths`: one of `key -> int32[D]`, in the pool or not."""
+
+    def draw(key, material):
+        architecture = draw_architecture(key)[None]
+        same = (material.pool == architecture).all(1) & (material.log_weights > -jnp.inf)
+        row = jnp.where(same.any(), jnp.argmax(same), len(same))
+        return Paths(architecture, row[None])
 
     return draw
 
@@ -91,8 +116,8 @@ class Recipe:
       augmentation: what happens to training images.
       label_smoothing: 0..1.
       drop_path_keep: keep probability at the last cell and the last step, or None.
-      draw: function (key, material) to the rows int32[K] of the paths of a step. All see the same
-        images; their gradients are added.
+      draw: function (key, material) to the `Paths` of a step. All see the same images; their
+        gradients are added.
       path_per_device: whether each device draws its own paths.
       frozen_off_path: whether weights off the path are spared weight decay and momentum.
       path_rate: None, or how the rate depends on the path: "own", by its own exponent, or "mean",
@@ -132,6 +157,13 @@ def initial_state(recipe: Recipe, params) -> State:
     return State(params, zeros(jax.eval_shape(recipe.optimizer.init, params)), np.int32(0))
 
 
+def _blamed(architectures, failing):
+    """The last device's first failing path of `[K, D]`; where all is well, or the sum, any path."""
+    device = lax.axis_index(AXIS)
+    last = lax.pmax(jnp.where(failing.any(), device, 0), AXIS)
+    return lax.psum(jnp.where(device == last, architectures[jnp.argmax(failing)], 0), AXIS)
+
+
 def make_train(apply, on_path, recipe: Recipe, devices):
     """Returns the compiled `train(state, material, key, steps) -> (State, Report)`.
 
@@ -160,11 +192,11 @@ def make_train(apply, on_path, recipe: Recipe, devices):
         keep = 1 - (1 - recipe.drop_path_keep) * (step + 1) / recipe.total_steps
         return DropPath(keep, data.example_keys(key, own_rows(recipe.batch_size)))
 
-    def of_path(material, rows):
+    def of_path(material, paths):
         """What the optimizer is told about the paths."""
-        told = {} if recipe.group is None else {"group": recipe.group(material.pool[rows[0]])}
+        told = {} if recipe.group is None else {"group": recipe.group(paths.architectures[0])}
         if recipe.path_rate == "own":
-            told |= {"exponents": material.exponents[rows]}
+            told |= {"exponents": material.exponents[paths.rows]}
         elif recipe.path_rate == "mean":
             shares = jax.nn.softmax(material.log_weights)
             told |= {"exponents": material.exponents, "shares": shares}
@@ -175,23 +207,24 @@ def make_train(apply, on_path, recipe: Recipe, devices):
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         return gradient(state.params, *batch, architecture, drop_path)
 
-    def along_all(state, batch, material, rows, drop_path):
+    def along_all(state, batch, material, paths, drop_path):
         """(losses [K], mean accuracy), the sum of the gradients of all paths."""
-        if len(rows) == 1:
-            (loss, accuracy), gradients = along(state, batch, material.pool[rows[0]], drop_path)
+        architectures = paths.architectures
+        if len(architectures) == 1:
+            (loss, accuracy), gradients = along(state, batch, architectures[0], drop_path)
             return (loss[None], accuracy), gradients
-        weights = jnp.ones(len(rows))
+        weights = jnp.ones(len(architectures))
         if recipe.path_rate == "loss":
             passed = state.step / recipe.total_steps
-            weights = optimizer.complexity_factors(passed, material.exponents[rows])
+            weights = optimizer.complexity_factors(passed, material.exponents[paths.rows])
 
         def add(total, path):
-            row, weight = path
-            found, gradients = along(state, batch, material.pool[row], drop_path)
+            architecture, weight = path
+            found, gradients = along(state, batch, architecture, drop_path)
             return jax.tree.map(lambda t, g: t + weight * g, total, gradients), found
 
         zero = jax.tree.map(jnp.zeros_like, state.params)
-        gradients, (losses, accuracies) = lax.scan(add, zero, (rows, weights))
+        gradients, (losses, accuracies) = lax.scan(add, zero, (architectures, weights))
         return (losses, accuracies.mean()), gradients
 
     def path_of(params, architectures):
@@ -216,7 +249,7 @@ def make_train(apply, on_path, recipe: Recipe, devices):
             draw_key, augment_key, drop_key = keys
             if recipe.path_per_device:
                 draw_key = jax.random.fold_in(draw_key, lax.axis_index(AXIS))
-            rows = recipe.draw(draw_key, material)
+            paths = recipe.draw(draw_key, material)
             batch = data.training_batch(
                 *(augment_key, material.images, material.labels, permutation, state.step),
                 batch_size=recipe.batch_size,
@@ -224,21 +257,20 @@ def make_train(apply, on_path, recipe: Recipe, devices):
                 augmentation=recipe.augmentation,
             )
             drop_path = drop_path_of(state.step, drop_key)
-            found, gradients = along_all(state, batch, material, rows, drop_path)
-            # The path is to blame where its own device's loss fails, else the sum over devices.
-            failing = lax.pmax(jnp.where(jnp.isfinite(found[0]), -1, rows).max(), AXIS)
+            found, gradients = along_all(state, batch, material, paths, drop_path)
+            blamed = _blamed(paths.architectures, ~jnp.isfinite(found[0]))
             (losses, accuracy), gradients = mean_over_devices((found, gradients))
             loss = losses.mean()
-            mask = path_of(state.params, material.pool[rows]) if recipe.frozen_off_path else None
+            mask = path_of(state.params, paths.architectures) if recipe.frozen_off_path else None
             updates, momentum = recipe.optimizer.update(
                 gradients,
                 state.optimizer,
                 state.params,
                 learning_rate=recipe.learning_rate(state.step),
                 mask=mask,
-                **of_path(material, rows),
+                **of_path(material, paths),
             )
-            trained = jnp.zeros_like(report.counts).at[rows].add(1)
+            trained = jnp.zeros_like(report.counts).at[paths.rows].add(1, mode="drop")
             if recipe.path_per_device:
                 trained = lax.psum(trained, AXIS)
             failed = ~jnp.isfinite(loss) & (report.failed_step < 0)
@@ -247,15 +279,14 @@ def make_train(apply, on_path, recipe: Recipe, devices):
                 accuracy=report.accuracy + accuracy,
                 counts=report.counts + trained,
                 failed_step=jnp.where(failed, state.step, report.failed_step),
-                failed_row=jnp.where(
-                    failed, jnp.where(failing < 0, rows[0], failing), report.failed_row
-                ),
+                failed=jnp.where(failed, blamed, report.failed),
             )
             params = optax.apply_updates(state.params, updates)
             return State(params, momentum, state.step + 1), report
 
         counts = jnp.zeros(material.pool.shape[0], jnp.int32)
-        report = Report(jnp.float32(0), jnp.float32(0), counts, jnp.int32(-1), jnp.int32(-1))
+        nothing = jnp.zeros_like(material.pool[0])
+        report = Report(jnp.float32(0), jnp.float32(0), counts, jnp.int32(-1), nothing)
         state, report = lax.fori_loop(0, steps, take_step, (state, report))
         return state, report._replace(loss=report.loss / steps, accuracy=report.accuracy / steps)
 

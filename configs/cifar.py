@@ -43,9 +43,10 @@ def get_config(variant: str = "") -> ConfigDict:
     data.cutout = 0  # side of the square cut out, pixels
 
     config.space = space = ConfigDict()
-    space.name = "nao"  # nao, nasbench201
+    space.name = "nao"  # nao, nasbench201, shufflenet
     space.operations = "small"  # of nao: small: 5 operations, middle: 10
     space.nodes = 5  # of nao: B, nodes of a cell
+    space.channel_choice = False  # of shufflenet: whether the blocks' widths are searched, too
 
     config.network = network = ConfigDict()
     network.channels = 20  # C, width of the first stage
@@ -55,13 +56,21 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.supernet = supernet = ConfigDict()
     supernet.epochs = 50  # a round
+    # Every round begins with new weights and scores only its own architectures.
+    supernet.from_scratch = False
     supernet.batch_size = 64  # over all devices
-    # proportional (Eq. 3), uniform; of nasbench201 also stratified and, in launch.rank,
-    # strictly_fair
+    # of the round's architectures: proportional (Eq. 3), uniform, of nasbench201 also stratified;
+    # of the whole space: whole_space (all equally likely), of shufflenet also constrained (an
+    # interval of macs_step between macs_least and macs_most, then an architecture within), in
+    # launch.rank also strictly_fair
     supernet.sampler = "proportional"
     supernet.size_exponent = 1.0  # of proportional: P(x) ~ size ** size_exponent
-    # cosine to learning_rate_end, exponential by rate_decay an epoch, complexity: (1 - t/T) to a
-    # power that falls with the path's size (CaLR), complexity_mean: the same mean rate for all
+    supernet.macs_least = placeholder(int)
+    supernet.macs_most = placeholder(int)
+    supernet.macs_step = placeholder(int)
+    # cosine to learning_rate_end, exponential by rate_decay an epoch, linear to learning_rate_end
+    # by the step, complexity: (1 - t/T) to a power that falls with the path's size (CaLR),
+    # complexity_mean: the same mean rate for all
     supernet.schedule = "cosine"
     supernet.learning_rate = 0.025
     supernet.learning_rate_end = 0.001
@@ -71,7 +80,8 @@ def get_config(variant: str = "") -> ConfigDict:
     supernet.nesterov = False
     supernet.separate_momentum = False  # one for each operation of one random edge (nasbench201)
     supernet.weight_decay = 3e-4
-    supernet.clip = 5.0  # global norm of the gradient
+    supernet.decay_vectors = True  # weight decay of scales and offsets, too
+    supernet.clip = 5.0  # global norm of the gradient; 0: none
     supernet.label_smoothing = 0.0
     supernet.drop_path_keep = 0.9  # at the last cell and the last step; 1: no drop path
     supernet.freeze_off_path = True  # no weight decay or momentum for weights off the path
@@ -89,6 +99,7 @@ def get_config(variant: str = "") -> ConfigDict:
     search.strategy = "nao"  # nao, evolution, bonas, random
     search.seeds = 1_000  # random architectures of round 1
     search.rounds = 4
+    search.trained_rounds = 0  # first rounds that train; the others score what is new; 0: all
     search.proposals = 300  # new architectures of each later round
     search.max_params = placeholder(int)  # limit of the stand-alone network at `network`
     search.max_macs = placeholder(int)  # the same for multiply-adds of one image

@@ -26,12 +26,14 @@ def recipe() -> ConfigDict:
     train = ConfigDict()
     train.epochs = 600
     train.batch_size = 128  # over all devices
-    train.schedule = "cosine"  # cosine to learning_rate_end, exponential by rate_decay an epoch
+    # cosine to learning_rate_end by the epoch, linear by the step, exponential by rate_decay
+    train.schedule = "cosine"
     train.learning_rate, train.learning_rate_end, train.rate_decay = 0.025, 0.0, 0.97
     train.momentum = 0.9
     train.nesterov = False
     train.weight_decay = 5e-4
-    train.clip = 5.0  # global norm of the gradient
+    train.decay_vectors = True  # weight decay of scales and offsets, too
+    train.clip = 5.0  # global norm of the gradient; 0: none
     train.label_smoothing = 0.0
     train.dropout = 0.4
     train.drop_path_keep = 0.8  # at the last cell and the last step; 1: no drop path
@@ -63,9 +65,10 @@ def get_config(variant: str = "") -> ConfigDict:
     data.cutout = 16  # side of the square cut out, pixels
 
     config.space = space = ConfigDict()
-    space.name = "nao"  # nao, nasbench201
+    space.name = "nao"  # nao, nasbench201, shufflenet
     space.operations = "small"  # of nao: small: 5 operations, middle: 10
     space.nodes = 5  # of nao: B, nodes of a cell
+    space.channel_choice = False  # of shufflenet: whether the blocks' widths are searched, too
 
     config.network = network = ConfigDict()
     network.channels = 36  # C, width of the first stage

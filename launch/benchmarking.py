@@ -292,8 +292,8 @@ class Benchmark:
         if not {"train_step_s", "score_batch_s"} <= set(measured) or not config.data.train_examples:
             return
         per_epoch = data.steps_per_epoch(config.data.train_examples, self.batch_size)
-        steps = config.search.rounds * config.supernet.epochs * per_epoch
-        sizes = config.search.seeds + config.search.proposals * np.arange(config.search.rounds)
+        steps = wiring.trained_rounds(config) * config.supernet.epochs * per_epoch
+        sizes = wiring.scored_architectures(config)
         batch = min(config.scoring.batch_size, wiring.scored_examples(config))
         batches = int(sizes.sum()) * -(-wiring.scored_examples(config) // batch)
         spent = steps * measured["train_step_s"] + batches * measured["score_batch_s"]

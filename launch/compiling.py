@@ -268,12 +268,11 @@ def project(config, found):
     for compiled in found:
         generation, _ = split_topology(compiled.topology)
         groups[generation][compiled.name].append(compiled.program)
-    sizes = config.search.seeds + config.search.proposals * np.arange(config.search.rounds)
     search = scaling.Search(
         batch=config.supernet.batch_size,
         examples=config.data.train_examples,
-        epochs=config.search.rounds * config.supernet.epochs,
-        pools=tuple(int(size) for size in sizes),
+        epochs=wiring.trained_rounds(config) * config.supernet.epochs,
+        pools=tuple(wiring.scored_architectures(config).tolist()),
         path_per_device=config.supernet.path_per_device,
     )
     for name, programs in groups.items():

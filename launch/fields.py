@@ -11,6 +11,7 @@ from launch.command import UsageError
 from launch.spaces import SPACES
 
 INT32 = 2**31 - 1  # steps, rows and images are counted in int32
+INT64 = 2**63 - 1  # costs in int64
 FLOAT32 = float(np.finfo(np.float32).max)
 ARCHITECTURES = 100_000  # of a whole search, at most: each is scored in every round
 # Fields and sections that only some jobs have; the others all have.
@@ -47,14 +48,15 @@ def _alone(*fields):
     return tuple(f"{section}.{field}" for section in ALONE for field in fields)
 
 
+SCHEDULES = ("cosine", "exponential", "linear")
 CHOICES = {
     "space.name": tuple(SPACES),
     "space.operations": OPERATIONS,
     "network.stem": STEMS,
     "network.dtype": ("float32", "bfloat16"),
     "supernet.sampler": sampler.RULES,
-    "supernet.schedule": ("cosine", "exponential", "complexity", "complexity_mean"),
-    **dict.fromkeys(_alone("schedule"), ("cosine", "exponential")),
+    "supernet.schedule": (*SCHEDULES, "complexity", "complexity_mean"),
+    **dict.fromkeys(_alone("schedule"), SCHEDULES),
     "supernet.batch_norm": ("local", "sync"),
     "scoring.statistics": evaluation.STATISTICS,
     "search.strategy": (*STRATEGIES, "random"),
@@ -83,6 +85,7 @@ WHOLE = {  # the least and the most
     "scoring.per_dispatch": (1, ARCHITECTURES),
     "search.seeds": (1, ARCHITECTURES),
     "search.rounds": (1, ARCHITECTURES),
+    "search.trained_rounds": (0, ARCHITECTURES),
     "search.proposals": (0, ARCHITECTURES),
     "search.control": (0, ARCHITECTURES),
     "search.latency_batch": (1, INT32),
@@ -106,15 +109,16 @@ WHOLE = {  # the least and the most
     "train.evaluate_every_epochs": (1, INT32),
 }
 LIMITS = ("search.max_params", "search.max_macs")
+INTERVALS = ("supernet.macs_least", "supernet.macs_most", "supernet.macs_step")
 AT_LEAST_ZERO = (
     *("supernet.learning_rate", "supernet.learning_rate_end", "supernet.weight_decay"),
     *("supernet.exponent_least", "supernet.exponent_most", "supernet.size_exponent"),
-    *("rank.size_weight", "bonas.exploration"),
-    *_alone("learning_rate", "learning_rate_end", "weight_decay"),
+    *("supernet.clip", "rank.size_weight", "bonas.exploration"),
+    *_alone("learning_rate", "learning_rate_end", "weight_decay", "clip"),
 )
 ABOVE_ZERO = (
-    *("supernet.clip", "nao.learning_rate", "supernet.rate_decay", "bonas.learning_rate"),
-    *_alone("clip", "rate_decay"),
+    *("nao.learning_rate", "supernet.rate_decay", "bonas.learning_rate"),
+    *_alone("rate_decay"),
 )
 SHARES = (
     *("supernet.momentum", "supernet.label_smoothing", "nao.trade_off", "nao.held_out"),
@@ -122,9 +126,11 @@ SHARES = (
 )
 KEEPS = ("supernet.drop_path_keep", "evolution.mutation_rate", *_alone("drop_path_keep"))
 SWITCHES = (
-    *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device"),
+    *("space.channel_choice", "data.flip", "supernet.freeze_off_path"),
+    "supernet.path_per_device",
     *("supernet.nesterov", "supernet.separate_momentum"),
-    *_alone("auxiliary", "nesterov"),
+    *("supernet.decay_vectors", "supernet.from_scratch"),
+    *_alone("auxiliary", "nesterov", "decay_vectors"),
 )
 TEXTS = (
     *("compilation_cache", "data.data_dir", "data.path", "truth", "arch", "warm_start"),
@@ -142,6 +148,10 @@ def _within(holds):
     return lambda v: isinstance(v, numbers.Real) and not isinstance(v, bool) and holds(v)
 
 
+def _whole_or_none(most):
+    return lambda v: v is None or _whole(v) and 1 <= v <= most
+
+
 def _positive_or_none(value):
     return value is None or _within(lambda v: 0 < v <= FLOAT32)(value)
 
@@ -155,6 +165,7 @@ def _rules():
         yield name, holds, f"a whole number from {least} to {most}"
     for names, holds, rule in (
         (LIMITS, lambda v: v is None or _whole(v) and v >= 1, "a whole number of at least 1"),
+        (INTERVALS, _whole_or_none(INT64), f"a whole number from 1 to {INT64}, or None"),
         (("search.max_latency",), _positive_or_none, "above 0 and finite in float32"),
         (AT_LEAST_ZERO, _within(lambda v: 0 <= v <= FLOAT32), "at least 0 and finite in float32"),
         (ABOVE_ZERO, _within(lambda v: 0 < v <= FLOAT32), "above 0 and finite in float32"),

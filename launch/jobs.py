@@ -232,14 +232,11 @@ class Job:
                 # The processes must agree, or they would wait for each other in vain.
                 steps = from_first({"steps": max(1, int(DISPATCH_SECONDS / each))})["steps"]
 
-    def check_finite(self, report, recipe, architecture, place):
-        """Raises TrainingError where a step's loss was not finite.
-
-        `architecture(row)` is the one in a row of the pool; `place` is added to the step.
-        """
+    def check_finite(self, report, recipe, place):
+        """Raises TrainingError where a step's loss was not finite; `place` is added to the step."""
         if (step := int(report.failed_step)) >= 0:
             rate = float(recipe.learning_rate(step))
             raise TrainingError(
                 f"the training loss is not finite at step {step}{place}, learning rate {rate:.4g}, "
-                f"architecture {self.space.format(architecture(int(report.failed_row)))}"
+                f"architecture {self.space.format(np.asarray(report.failed))}"
             )

@@ -141,6 +141,8 @@ class Search(TrainingJob):
             evaluate=self.evaluate,
             rounds=self.config.search.rounds,
             proposals=self.config.search.proposals,
+            trained_rounds=wiring.trained_rounds(self.config),
+            rescored=not self.config.supernet.from_scratch,
             on_phase=self.on_phase,
             on_part=self.on_part,
             on_round=self.on_round,
@@ -173,7 +175,14 @@ class Search(TrainingJob):
             return from_first({"pool": pool})["pool"], facts
 
     def train(self, number, rows):
-        """Trains the shared weights for one round; weights carry over, the schedule restarts."""
+        """Trains the shared weights for one round; the schedule restarts.
+
+        Weights carry over, or the round begins with those of the first.
+        """
+        if self.config.supernet.from_scratch and int(self.progress.supernet.step) == 0:
+            params = wiring.initial_weights(self.config, self.outline, self.images)
+            fresh = supernet_training.initial_state(self.recipe, params)
+            self.progress = self.progress._replace(supernet=fresh)
         self.train_paths(
             *(self.config, rows, jax.random.fold_in(self.train_key, number)),
             title=f"round {number} of {self.config.search.rounds}: train",
@@ -263,7 +272,7 @@ class Search(TrainingJob):
             sampler=self.config.supernet.sampler,
             seed=self.config.seed,
             architectures=len(population.pool),
-            supernet_steps=int(population.counts.sum()),
+            supernet_steps=wiring.trained_rounds(self.config) * self.recipe.total_steps,
             seconds={name: round(value, 1) for name, value in self.seconds.items()},
             devices=[f"{d.platform} {d.device_kind}" for d in self.devices],
         )

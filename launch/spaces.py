@@ -1,11 +1,12 @@
 """What each search space brings to a job, under the same names."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from bnao_jax.graph import Form
+from bnao_jax.graph import Form, chain
 from bnao_jax.spaces.nao import cost as nao_cost
 from bnao_jax.spaces.nao import graph as nao_graph
 from bnao_jax.spaces.nao import inheritance as nao_inheritance
@@ -19,6 +20,12 @@ from bnao_jax.spaces.nasbench201 import inheritance as nasbench201_inheritance
 from bnao_jax.spaces.nasbench201 import network as nasbench201_network
 from bnao_jax.spaces.nasbench201 import space as nasbench201_space
 from bnao_jax.spaces.nasbench201 import supernet as nasbench201_supernet
+from bnao_jax.spaces.shufflenet import cost as shufflenet_cost
+from bnao_jax.spaces.shufflenet import inheritance as shufflenet_inheritance
+from bnao_jax.spaces.shufflenet import network as shufflenet_network
+from bnao_jax.spaces.shufflenet import space as shufflenet_space
+from bnao_jax.spaces.shufflenet import supernet as shufflenet_supernet
+from bnao_jax.spaces.shufflenet.published import PUBLISHED as SHUFFLENET_PUBLISHED
 from launch.command import UsageError
 
 
@@ -41,6 +48,7 @@ class Space(NamedTuple):
       network: `(outline, architecture, dtype, **settings)` to the module of one architecture alone.
       heads: names of the settings that `network` knows.
       cost: `(outline, pool, image_shape)` to a `Cost`.
+      macs: `(outline, image_shape)` to the multiply-adds of an architecture in pure jnp; or None.
       inherit: `(outline, shared weights, architecture, weights of the network)` to the latter with
         shared ones among them, and how many numbers those are.
       strata: from a pool to the stratum int[P] of each, from 0; or None.
@@ -60,6 +68,7 @@ class Space(NamedTuple):
     network: Callable
     heads: tuple[str, ...]
     cost: Callable
+    macs: Callable | None
     inherit: Callable
     strata: Callable | None
     connected: Callable | None
@@ -131,17 +140,27 @@ def _nasbench201_weights(outline):
 
 
 def _check_nasbench201(config):
-    wanted = {"network.stem": "cifar"}
+    _check_fields(config, {"network.stem": "cifar"} | _plain(config))
+
+
+def _plain(config):
+    """What the fields must be in a space without drop path and auxiliary head."""
+    wanted = {}
     if "supernet" in config:
         wanted |= {"supernet.drop_path_keep": 1}
     if section := alone(config):
         wanted |= {f"{section}.drop_path_keep": 1, f"{section}.auxiliary": False}
+    return wanted
+
+
+def _check_fields(config, wanted):
+    """Raises UsageError where a field is not what the space needs."""
     for name, value in wanted.items():
         section, field = name.split(".")
         if config[section][field] != value:
             raise UsageError(
                 f"config.{name}={config[section][field]!r} must be {value!r} with "
-                "config.space.name='nasbench201'"
+                f"config.space.name={config.space.name!r}"
             )
 
 
@@ -154,6 +173,35 @@ def _check_nasbench201_images(config, image_shape):
         )
 
 
+def _shufflenet_outline(config, classes):
+    network, searched = config.network, config.space.channel_choice
+    settings = network.channels, network.cells, classes, network.stem, searched
+    return shufflenet_space.Outline(*settings)
+
+
+def _shufflenet_features(outline, pool):
+    """Blocks of each kind in each stage, counted and, where they are searched, by their widths."""
+    kinds, choices = outline.split(np.asarray(pool).T)  # [blocks, P]
+    of_stage = np.array([run.place.stage for run in outline.runs() for _ in range(run.count)])
+    weights = [np.ones(kinds.shape)] + ([] if choices is None else [choices + 1.0])
+    columns = [
+        (weight * (kinds == kind))[of_stage == stage].sum(0)
+        for weight in weights
+        for stage in range(len(outline.stages))
+        for kind in range(len(shufflenet_space.KINDS))
+    ]
+    return np.column_stack(columns)
+
+
+def _shufflenet_weights(outline):
+    blocks = sum(
+        math.prod(shape)
+        for run in outline.runs()
+        for *_, shape in shufflenet_supernet.shared_weights(outline, run)
+    )
+    return blocks + outline.head * outline.channels * (outline.widths[-1] + outline.classes)
+
+
 SPACES = {
     "nao": Space(
         outline=_nao_outline,
@@ -162,6 +210,7 @@ SPACES = {
         network=nao_network.Network,
         heads=("dropout", "auxiliary"),
         cost=nao_cost.cost,
+        macs=None,
         inherit=nao_inheritance.inherit,
         strata=None,
         connected=None,
@@ -180,6 +229,7 @@ SPACES = {
         network=nasbench201_network.Network,
         heads=("dropout",),
         cost=nasbench201_cost.cost,
+        macs=None,
         inherit=nasbench201_inheritance.inherit,
         strata=nasbench201_space.strata,
         connected=nasbench201_space.connected,
@@ -190,5 +240,24 @@ SPACES = {
         published={},
         check=_check_nasbench201,
         check_images=_check_nasbench201_images,
+    ),
+    "shufflenet": Space(
+        outline=_shufflenet_outline,
+        supernet=shufflenet_supernet.Supernet,
+        on_path=shufflenet_supernet.on_path,
+        network=shufflenet_network.Network,
+        heads=("dropout",),
+        cost=shufflenet_cost.cost,
+        macs=shufflenet_cost.macs_of,
+        inherit=shufflenet_inheritance.inherit,
+        strata=None,
+        connected=None,
+        split=None,
+        graph=lambda outline: chain(outline.space),
+        features=_shufflenet_features,
+        weights=_shufflenet_weights,
+        published=SHUFFLENET_PUBLISHED,
+        check=lambda config: _check_fields(config, _plain(config)),
+        check_images=lambda config, image_shape: None,
     ),
 }

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bnao_jax import ranking, supernet_training
+from bnao_jax import ranking, sampler, supernet_training
 from bnao_jax.checkpoint import fill
 from launch import jobs, pictures, wiring, workdir
 from launch.command import UsageError
@@ -78,13 +78,13 @@ def check(config):
             f"config.study.candidates={study.candidates} exceeds the {there} architectures of "
             + (f"config.truth={config.truth}" if config.truth else space.name)
         )
-    for sampler in study.samplers:
-        if sampler == "strictly_fair":
+    for rule in study.samplers:
+        if rule in sampler.WHOLE_SPACE:
             raise UsageError(
-                "config.study.samplers: 'strictly_fair' draws from the whole space, not from the "
+                f"config.study.samplers: {rule!r} draws from the whole space, not from the "
                 "architectures of the study"
             )
-        wiring.check_shared(config_of(config, Run(0, DIVERSE, sampler, study.epochs[0])))
+        wiring.check_shared(config_of(config, Run(0, DIVERSE, rule, study.epochs[0])))
 
 
 def check_data(config, images):

@@ -68,7 +68,7 @@ class TrainingJob(jobs.Job):
             for step, steps in self.dispatches(self.recipe, examples, done, until):
                 state = self.progress.supernet
                 state, report = self.train_steps(state, material, key, np.int32(steps))
-                self.check_finite(report, self.recipe, pool.__getitem__, place)
+                self.check_finite(report, self.recipe, place)
                 counts = self.progress.counts + np.asarray(report.counts)
                 self.progress = self.progress._replace(supernet=state, counts=counts)
                 loss, accuracy = float(report.loss), float(report.accuracy)

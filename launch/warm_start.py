@@ -7,7 +7,10 @@ from launch import workdir
 from launch.command import UsageError
 from launch.trained import NEWEST, part_of, read_checkpoint
 
-ALIKE = ("space.name", "space.operations", "space.nodes", "network.channels", "network.stem")
+ALIKE = (
+    *("space.name", "space.operations", "space.nodes", "space.channel_choice"),
+    *("network.channels", "network.stem"),
+)
 
 
 def shared_weights(config) -> dict:

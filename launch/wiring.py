@@ -3,6 +3,7 @@
 `check` finds what is wrong with a config without touching data or compiler; the makers build.
 """
 
+import functools
 import math
 import os
 
@@ -12,8 +13,9 @@ import numpy as np
 
 from bnao_jax import data, evaluation, optimizer, sampler, schedule, supernet_training, training
 from bnao_jax.data import Augmentation
-from bnao_jax.nn.initialization import initialize
+from bnao_jax.nn.initialization import initialize, matrices
 from bnao_jax.parallel import AXIS
+from bnao_jax.space import DRAWS_PER_ROUND
 from bnao_jax.strategies import bonas, evolution, nao
 from bnao_jax.strategies.random import random_search
 from launch.command import UsageError
@@ -42,6 +44,21 @@ def check(config):
     search = config.search
     if search.rounds > 1 and search.proposals < 1:
         raise UsageError("config.search.proposals must be at least 1 where there are later rounds")
+    if search.trained_rounds > search.rounds:
+        raise UsageError(
+            f"config.search.trained_rounds={search.trained_rounds} exceeds config.search.rounds="
+            f"{search.rounds}"
+        )
+    if config.supernet.from_scratch and search.trained_rounds not in (0, search.rounds):
+        raise UsageError(
+            f"config.search.trained_rounds={search.trained_rounds}: with "
+            "config.supernet.from_scratch=True every round has to train"
+        )
+    if config.supernet.from_scratch and search.control:
+        raise UsageError(
+            f"config.search.control={search.control}: with config.supernet.from_scratch=True no "
+            "weights are trained for a control to be scored with; set it to 0"
+        )
     outline = make_outline(config, classes=10)
     needed = population_size(config) + search.control
     if needed > outline.space.cardinality:
@@ -92,6 +109,7 @@ def check_shared(config):
             f"config.supernet.separate_momentum=True: config.space.name={config.space.name!r} has "
             "no decisions to part the paths by"
         )
+    check_sampler(config)
     dynamic = config.supernet.separate_momentum or config.supernet.schedule in PATH_RATES
     if dynamic and config.supernet.path_per_device:
         raise UsageError(
@@ -103,6 +121,33 @@ def check_shared(config):
     if config.data.valid_examples < 1:
         raise UsageError("config.data.valid_examples must be at least 1: it scores architectures")
     check_machine(config)
+
+
+def check_sampler(config):
+    """Raises UsageError where the sampler and its fields cannot be."""
+    settings = config.supernet
+    if settings.sampler in ("whole_space", "constrained") and settings.schedule in PATH_RATES:
+        raise UsageError(
+            f"config.supernet.schedule={settings.schedule!r} knows the architectures of the pool; "
+            f"config.supernet.sampler={settings.sampler!r} draws from the whole space"
+        )
+    if settings.sampler != "constrained":
+        return
+    if SPACES[config.space.name].macs is None:
+        raise UsageError(
+            "config.supernet.sampler='constrained': the multiply-adds of "
+            f"config.space.name={config.space.name!r} are not known inside a step"
+        )
+    for name in ("macs_least", "macs_most", "macs_step"):
+        if settings[name] is None:
+            raise UsageError(f"config.supernet.{name} is needed by sampler='constrained'")
+    count, rest = divmod(settings.macs_most - settings.macs_least, settings.macs_step)
+    if rest or not 1 <= count <= ARCHITECTURES:
+        raise UsageError(
+            f"config.supernet.macs_step={settings.macs_step} does not divide what is between "
+            f"macs_least={settings.macs_least} and macs_most={settings.macs_most} into 1 to "
+            f"{ARCHITECTURES} intervals"
+        )
 
 
 def check_machine(config):
@@ -120,12 +165,27 @@ def check_form(config, image_shape, classes):
     for name in ("data.pad", "data.cutout"):
         if (pixels := _get(config, name)) > min(image_shape[:2]):
             raise UsageError(f"config.{name}={pixels} exceeds the sides of images {image_shape}")
-    memory = _memory(jax.local_devices()[0])
-    for names, least in _needs(config, make_outline(config, classes), image_shape).items():
+    memory, outline = _memory(jax.local_devices()[0]), make_outline(config, classes)
+    for names, least in _needs(config, outline, image_shape).items():
         if least > memory:
             raise UsageError(
                 f"{names} needs at least {least / 1e9:,.1f} GB; there are {memory / 1e9:,.1f} GB"
             )
+    check_intervals(config, outline, image_shape)
+
+
+def check_intervals(config, outline, image_shape):
+    """Raises UsageError where no random architecture lies between the limits of the sampler."""
+    if "supernet" not in config or config.supernet.sampler != "constrained":
+        return
+    pool = np.asarray(outline.space.random(key_of(config), DRAWS_PER_ROUND))
+    macs = make_cost(config, outline, image_shape)(pool).macs
+    least, most = config.supernet.macs_least, config.supernet.macs_most
+    if not ((least <= macs) & (macs <= most)).any():
+        raise UsageError(
+            f"config.supernet.macs_least={least} and macs_most={most} hold none of {len(pool)} "
+            f"random architectures, of {macs.min()} to {macs.max()} multiply-adds"
+        )
 
 
 def _memory(device):
@@ -192,6 +252,19 @@ def check_data(config, images):
                 f"batch of config.scoring.batch_size={config.scoring.batch_size}"
             )
     SPACES[config.space.name].check_images(config, images.image_shape)
+
+
+def trained_rounds(config) -> int:
+    """Rounds of a search that train its supernet, the first ones."""
+    return config.search.trained_rounds or config.search.rounds
+
+
+def scored_architectures(config) -> np.ndarray:
+    """How many architectures each round of a search scores: int64[rounds]."""
+    search, number = config.search, np.arange(config.search.rounds)
+    new = np.where(number == 0, search.seeds, search.proposals)
+    again = (number < trained_rounds(config)) & (not config.supernet.from_scratch)
+    return np.where(again, np.cumsum(new), new)
 
 
 def population_size(config) -> int:
@@ -349,6 +422,8 @@ def make_supernet(config, outline, images, devices, only=None):
     total_steps, path_rate = settings.epochs * per_epoch, PATH_RATES.get(settings.schedule)
     split = space.split(config.seed) if settings.separate_momentum else None
     draw = supernet_training.draw_one
+    if settings.sampler in ("whole_space", "constrained"):
+        draw = supernet_training.draw_anywhere(make_draw(config, outline, images.image_shape))
     if settings.sampler == "strictly_fair":
         draw = supernet_training.draw_fairly(outline.space.options, shared=split)
         path_rate = "loss" if path_rate == "own" else path_rate
@@ -360,7 +435,8 @@ def make_supernet(config, outline, images, devices, only=None):
         optimizer=optimizer.sgd(
             momentum_decay=settings.momentum,
             weight_decay=settings.weight_decay,
-            clip=settings.clip,
+            decayed=None if settings.decay_vectors else matrices,
+            clip=settings.clip or None,
             nesterov=settings.nesterov,
             groups=None if split is None else outline.space.options[split],
             complexity_steps=total_steps if path_rate in ("own", "mean") else None,
@@ -384,6 +460,17 @@ def make_supernet(config, outline, images, devices, only=None):
         per_dispatch=config.scoring.per_dispatch,
     )
     return train, recipe, evaluation.make_evaluate(apply_scoring, scoring, devices)
+
+
+def make_draw(config, outline, image_shape):
+    """`key -> int32[D]` of the samplers that draw single paths of the whole space."""
+    draw = functools.partial(sampler.of_space, options=outline.space.options)
+    settings = config.supernet
+    if settings.sampler == "whole_space":
+        return draw
+    limits = dict(least=settings.macs_least, most=settings.macs_most, step=settings.macs_step)
+    macs = SPACES[config.space.name].macs(outline, image_shape)
+    return lambda key: sampler.within(key, draw, macs, **limits)
 
 
 def make_material(config, space, train_part, pool, params, capacity):
@@ -439,7 +526,8 @@ def make_alone(config, section, outline, images, architecture, devices):
         optimizer=optimizer.sgd(
             momentum_decay=settings.momentum,
             weight_decay=settings.weight_decay,
-            clip=settings.clip,
+            decayed=None if settings.decay_vectors else matrices,
+            clip=settings.clip or None,
             nesterov=settings.nesterov,
         ),
         augmentation=augmentation,
@@ -478,6 +566,12 @@ def make_rate(settings, steps_per_epoch):
     if settings.schedule == "exponential":
         return schedule.exponential(
             high=settings.learning_rate, decay=settings.rate_decay, steps_per_epoch=steps_per_epoch
+        )
+    if settings.schedule == "linear":
+        return schedule.linear(
+            high=settings.learning_rate,
+            low=settings.learning_rate_end,
+            steps=settings.epochs * steps_per_epoch,
         )
     # The optimizer multiplies it by the path's factor.
     return lambda step: jnp.float32(settings.learning_rate)

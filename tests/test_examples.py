@@ -7,7 +7,7 @@ import pytest
 
 MODULES = (
     *("sampler", "optimizer", "export", "controller", "spaces.nao.supernet", "spaces.nao.network"),
-    *("spaces.nasbench201.network", "surrogate"),
+    *("spaces.nasbench201.network", "spaces.shufflenet.network", "surrogate"),
 )
 
 

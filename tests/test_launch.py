@@ -166,7 +166,7 @@ def test_bad_input_is_one_line(argument, message, tmp_path):
     "field, value",
     [
         *[("search.rounds", 0), ("search.seeds", 0), ("network.channels", 5), ("devices", 99)],
-        *[("supernet.sampler", "best"), ("supernet.clip", 0.0), ("nao.held_out", 1.0)],
+        *[("supernet.sampler", "best"), ("supernet.clip", -1.0), ("nao.held_out", 1.0)],
         *[("supernet.drop_path_keep", 0.0), ("space.operations", "large"), ("seed", -1)],
         *[("search.max_macs", 0), ("space.nodes", 0), ("network.cells", 0)],
     ],

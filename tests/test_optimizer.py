@@ -4,6 +4,7 @@ import numpy as np
 import optax
 
 from bnao_jax import optimizer, schedule
+from bnao_jax.nn.initialization import matrices
 
 
 def grads(step):
@@ -50,6 +51,24 @@ def test_masked_weights_keep_value_and_momentum_to_the_bit():
     np.testing.assert_array_equal(moved["b"], params["b"])
     np.testing.assert_array_equal(later[2].trace["a"][1], state[2].trace["a"][1])
     assert (moved["a"][0] != params["a"][0]).all()
+
+
+def test_what_is_no_matrix_can_be_spared_weight_decay():
+    params = {
+        "norm": {"scale": jnp.ones((2, 3))},
+        "offset": jnp.ones(3),
+        "matrix": jnp.ones((3, 3)),
+    }
+    sgd = optimizer.sgd(weight_decay=0.1, decayed=matrices)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = sgd.update(zeros, sgd.init(params), params, learning_rate=1.0, mask=None)
+    np.testing.assert_allclose(updates["matrix"], -0.1, rtol=1e-6)
+    assert not updates["offset"].any() and not updates["norm"]["scale"].any()
+
+
+def test_linear_by_hand():
+    rate = schedule.linear(high=0.5, low=0.1, steps=8)
+    np.testing.assert_allclose([rate(step) for step in (0, 1, 4, 8)], [0.5, 0.45, 0.3, 0.1])
 
 
 def test_cosine_by_hand():

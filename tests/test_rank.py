@@ -55,7 +55,7 @@ def made_up(monkeypatch, table):
         counts = np.zeros(len(material.pool), np.int32)
         counts[int(state.step) % len(counts)] += int(steps)
         weight = state.params["w"] + np.float32(np.sin(state.step + 1.0))
-        report = supernet_training.Report(1.0, 0.5, counts, -1, 0)
+        report = supernet_training.Report(1.0, 0.5, counts, -1, material.pool[0])
         return supernet_training.State({"w": weight}, (), state.step + steps), report
 
     def evaluate(params, rows, valid, calibration, *, progress):

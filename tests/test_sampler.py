@@ -69,6 +69,34 @@ def test_strict_fairness_needs_equal_decisions(key):
         sampler.strictly_fair(key, (2, 3))
 
 
+def test_whole_space_takes_every_architecture_equally_often(key):
+    options = (2, 4, 3)
+    drawn = jax.jit(jax.vmap(lambda k: sampler.of_space(k, options)))(jax.random.split(key, 3_000))
+    counts = np.bincount(sampler.numbers(np.asarray(drawn), options), minlength=24)
+    assert np.sum((counts - 125) ** 2 / 125) < 49.73  # 0.999 quantile, 23 degrees of freedom
+
+
+def test_within_takes_every_interval_equally_often_and_all_it_holds(key):
+    # Sums of three numbers 0..9: of 1,000, the middle intervals hold most, the last only (9, 9, 9).
+    cost = lambda architecture: architecture.sum().astype(jnp.float32)
+    draw = lambda key: sampler.of_space(key, (10, 10, 10))
+    limits = dict(least=-0.5, most=27.5, step=7.0)
+    run = jax.jit(jax.vmap(lambda k: sampler.within(k, draw, cost, **limits)))
+    sums = np.asarray(run(jax.random.split(key, 2_000)).sum(1))
+    counts = np.bincount(sums // 7, minlength=4)
+    assert np.sum((counts - 500) ** 2 / 500) < CHI_SQUARE_999
+    ways = np.bincount(np.indices((10, 10, 10)).sum(0).ravel())
+    expected = np.concatenate([500 * own / own.sum() for own in np.split(ways, 4)])
+    assert np.sum((np.bincount(sums, minlength=28) - expected) ** 2 / expected) < 55.48  # of 27
+
+
+def test_within_takes_the_nearest_where_nothing_is_within(key):
+    cost = lambda architecture: architecture.sum().astype(jnp.float32)
+    draw = lambda key: sampler.of_space(key, (3, 3))
+    run = lambda key: sampler.within(key, draw, cost, least=10, most=12, step=2, tries=200)
+    np.testing.assert_array_equal(jax.jit(run)(key), [2, 2])
+
+
 def test_numbers_count_through_the_space():
     options = (2, 4, 3)
     pool = np.array(list(itertools.product(*map(range, options))), np.int32)

@@ -18,10 +18,12 @@ from launch.command import UsageError
 CHUNK = 5  # architectures scored at once
 
 
-def toy_config():
+def toy_config(**changes):
     config = tiny()
     config.search.strategy, config.final.top, config.checkpoint_every_steps = "random", 0, 2
     config.search.rounds = 2
+    config.supernet.from_scratch = changes.pop("from_scratch", False)
+    config.search.update(changes)
     return config
 
 
@@ -34,7 +36,7 @@ def toy_evaluate(params, pool, valid, calibration, *, progress):
 
 @pytest.fixture
 def make(monkeypatch):
-    """Makes searches with toys; `make(folder, **changes)` runs one to its end."""
+    """Makes searches with toys; `make(folder, watch, **changes)` runs one to its end."""
 
     def make_supernet(config, outline, images, devices):
         return toys.train(), toys.recipe(8), toy_evaluate
@@ -44,10 +46,10 @@ def make(monkeypatch):
     monkeypatch.setattr(wiring, "make_supernet", make_supernet)
     monkeypatch.setattr(jobs, "DISPATCH_SECONDS", 0.0)  # one step a dispatch
 
-    def run(folder, watch=lambda job: None):
+    def run(folder, watch=lambda job: None, **changes):
         with monkeypatch.context() as patch:
             patch.setattr(searching, "Search", toys.watched(searching.Search, watch))
-            return searching.run(toy_config(), folder)
+            return searching.run(toy_config(**changes), folder)
 
     return run
 
@@ -87,6 +89,79 @@ def test_broken_off_at_every_look_it_comes_to_the_same_end(make, expected, tmp_p
             breaks += 1
     assert breaks > 5
     assert ends(folder) == expected
+
+
+ONCE = dict(rounds=4, trained_rounds=1)
+
+
+def counting(scored):
+    """A watch that appends the size of every pool that is scored."""
+
+    def watch(job):
+        evaluate = job.evaluate_pool
+
+        def counted(params, pool, *args, **named):
+            scored.append(len(pool))
+            evaluate(params, pool, *args, **named)
+
+        job.evaluate_pool = counted
+
+    return watch
+
+
+def test_rounds_that_train_nothing_score_what_is_new(make, tmp_path):
+    folder, scored = tmp_path / "work", []
+    make(folder, counting(scored), **ONCE)
+    assert scored == [12, 4, 4, 4, 4]  # seeds, three rounds of proposals, the control
+    result, rows, pool, weight = ends(folder)
+    assert result["supernet_steps"] == 8
+    assert [row["phase"] for row in rows] == ["train"] * 8 + ["round"] * 4
+    for row in map(json.loads, pool.splitlines()):
+        architecture = np.array(row["arch"].split(), int)
+        np.testing.assert_allclose(row["score"], np.sin(architecture.sum() * weight), atol=1e-5)
+
+
+def test_broken_off_where_one_round_trains_it_comes_to_the_same_end(make, tmp_path):
+    make(tmp_path / "undisturbed", **ONCE)
+    folder, breaks = tmp_path / "work", 0
+    while True:
+        try:
+            make(folder, toys.breaking_at(3 + breaks % 6), **ONCE)
+            break
+        except toys.Broken:
+            breaks += 1
+    assert breaks > 3
+    assert ends(folder) == ends(tmp_path / "undisturbed")
+
+
+FRESH = dict(rounds=3, from_scratch=True, control=0)
+
+
+def test_rounds_of_new_weights_score_their_own_architectures(make, tmp_path):
+    scored = []
+    make(tmp_path / "undisturbed", counting(scored), **FRESH)
+    assert scored == [12, 4, 4]
+    result, _, pool, weight = ends(tmp_path / "undisturbed")
+    assert result["supernet_steps"] == 3 * 8
+    for row in map(json.loads, pool.splitlines()):
+        architecture = np.array(row["arch"].split(), int)
+        # The weight at the end of every round is the same: each begins with the first one's.
+        np.testing.assert_allclose(row["score"], np.sin(architecture.sum() * weight), atol=1e-5)
+    folder, breaks = tmp_path / "work", 0
+    while True:
+        try:
+            make(folder, toys.breaking_at(3 + breaks % 6), **FRESH)
+            break
+        except toys.Broken:
+            breaks += 1
+    assert breaks > 3
+    assert ends(folder) == ends(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("change", [{"control": 4}, {"trained_rounds": 1, "control": 0}])
+def test_new_weights_each_round_go_with_training_alone(make, tmp_path, change):
+    with pytest.raises(UsageError, match="config.supernet.from_scratch=True"):
+        make(tmp_path / "work", **FRESH | change)
 
 
 def test_a_loss_that_is_not_finite_ends_the_search_and_the_last_checkpoint_stays(

@@ -22,6 +22,7 @@ from bnao_jax.supernet_training import (
     Recipe,
     State,
     cross_entropy,
+    draw_anywhere,
     draw_fairly,
     make_train,
 )
@@ -251,6 +252,22 @@ def test_strict_fairness_adds_the_gradients_of_disjoint_paths(key, path_rate, sh
     np.testing.assert_array_equal(state.params["second"][off], params["second"][off])
 
 
+def test_paths_that_are_not_in_the_pool_train_and_do_not_count(key):
+    architecture = np.array([2, 1], np.int32)
+    train = trainer(1, draw=draw_anywhere(lambda key: jnp.asarray(architecture)))
+    begin = start()
+    state, (report,) = run(train, key, (1,))
+    params, trace, loss = plain_step(begin.params, trace_of(begin), key, 0, architecture[None])
+    np.testing.assert_allclose(report.loss, loss, **FLOAT32)
+    assert_close(state.params, params, **FLOAT32)
+    assert_close(trace_of(state), trace, **FLOAT32)
+    assert report.counts.sum() == 0
+    _, (report,) = run(train, key, (STEPS,), given=material(WHOLE[::-1], len(WHOLE)))
+    row = np.flatnonzero((WHOLE[::-1] == architecture).all(1))
+    np.testing.assert_array_equal(np.flatnonzero(report.counts), row)
+    assert report.counts.sum() == STEPS
+
+
 # Devices and cuts
 
 
@@ -456,7 +473,7 @@ def test_learning_rate_is_that_of_the_step(key):
 def test_first_failure_is_reported():
     key = jax.random.key(3)  # its third step is the first to make the other choice
     _, reports = run(trainer(1), key, (1,) * STEPS)
-    assert {int(r.failed_step) for r in reports} == {int(r.failed_row) for r in reports} == {-1}
+    assert {int(r.failed_step) for r in reports} == {-1}
     rows = [int(r.counts.argmax()) for r in reports]
     broken = next(step for step in range(1, STEPS) if POOL[rows[step], 1] != POOL[rows[0], 1])
     assert broken < STEPS - 1  # later steps fail as well
@@ -464,7 +481,8 @@ def test_first_failure_is_reported():
     params["second"][POOL[rows[broken], 1]] = np.inf
     _, (report,) = run(trainer(1), key, state=start(params))
     # The weights are broken for good, the step before the first failure was not.
-    assert (report.failed_step, report.failed_row) == (broken, rows[broken])
+    assert report.failed_step == broken
+    np.testing.assert_array_equal(report.failed, POOL[rows[broken]])
     assert not np.isfinite(report.loss)
 
 

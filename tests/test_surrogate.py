@@ -148,7 +148,7 @@ def test_a_chain_for_any_space():
     space = SearchSpace("plain", (3, 2, 3), (1, 4, 1))
     graphs = chain(space).of(np.array([[2, 0, 1]]))
     assert np.argwhere(graphs.hears[0]).tolist() == [[1, 0], [2, 1]]
-    assert graphs.types.tolist() == [[2, 3, 1]] and chain(space).types == 5
+    assert graphs.types.tolist() == [[2, 3, 6]] and chain(space).types == 8
 
 
 # The graph network.

@@ -31,7 +31,7 @@ def train(rate=0.5, failing=-1):
             weight = weight + np.float32(np.sin(step + 1.0)) * rate
             counts[step % 4] += 1
         failed = failing if int(state.step) <= failing < int(state.step + steps) else -1
-        report = supernet_training.Report(1.0, 0.5, counts, failed, 0)
+        report = supernet_training.Report(1.0, 0.5, counts, failed, material.pool[0])
         return supernet_training.State({"w": weight}, state.optimizer, state.step + steps), report
 
     return train

@@ -28,6 +28,14 @@ def _constant(name):
     return 1.0 if name.endswith("scale") else 0.0 if name.endswith("offset") else None
 
 
+def matrices(params):
+    """Which weights are no scales and offsets, that is, where not stacked, have a rank above 1.
+
+    `params` is a tree; so is what is returned, of bool.
+    """
+    return jax.tree_util.tree_map_with_path(lambda p, _: _constant(p[-1].key) is None, params)
+
+
 def parameter(module, name, *shape):
     """Declares the float32 parameter `name` of a linen module."""
 

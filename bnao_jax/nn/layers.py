@@ -104,15 +104,16 @@ def record_statistics(module, given, used):
 
 
 class Norm(nn.Module):
-    """Batch normalisation with scale and offset."""
+    """Batch normalisation with scale and offset, if `affine`."""
 
     axis_name: str | None = None
+    affine: bool = True
 
     @nn.compact
     def __call__(self, x, *, given=False):
         width = x.shape[0]
-        scale = parameter(self, "scale", width)
-        offset = parameter(self, "offset", width)
+        scale = parameter(self, "scale", width) if self.affine else jnp.ones(width)
+        offset = parameter(self, "offset", width) if self.affine else jnp.zeros(width)
         known = known_statistics(self, given)
         y, used = norm(x, scale, offset, known, self.axis_name)
         record_statistics(self, given, used)
@@ -133,13 +134,14 @@ class ConvNorm(nn.Module):
     stride: int = 1
     padding: int = 1
     axis_name: str | None = None
+    affine: bool = True
 
     @nn.compact
     def __call__(self, x, *, given=False):
         side = self.kernel
         kernel = parameter(self, "kernel", self.width, x.shape[0], side, side)
         y = convolve(x, kernel, stride=self.stride, padding=self.padding)
-        return Norm(self.axis_name, name="norm")(y, given=given)
+        return Norm(self.axis_name, self.affine, name="norm")(y, given=given)
 
 
 class ReluPointwiseNorm(nn.Module):
