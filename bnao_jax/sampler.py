@@ -80,7 +80,7 @@ def within(key, draw, cost, *, least, most, step, tries=1_000):
     """
     interval_key, key = jax.random.split(key)
     interval = jax.random.randint(interval_key, (), 0, round((most - least) / step))
-    low = least + step * interval.astype(jnp.float32)
+    low = float(least) + float(step) * interval.astype(jnp.float32)
 
     def distance(architecture):
         return jnp.maximum(jnp.abs(cost(architecture) - low - step / 2) - step / 2, 0.0)

@@ -188,7 +188,7 @@ def _shufflenet_features(outline, pool):
         (weight * (kinds == kind))[of_stage == stage].sum(0)
         for weight in weights
         for stage in range(len(outline.stages))
-        for kind in range(len(shufflenet_space.KINDS))
+        for kind in range(len(outline.kinds))
     ]
     return np.column_stack(columns)
 

@@ -95,8 +95,8 @@ def search_up_to_work(*words):
     return checked[0] if checked else None, error
 
 
-WHOLE_OR_NONE = (*fields.LIMITS, *fields.INTERVALS)
 SECONDS = ("search.max_latency",)  # or None
+LARGE = (*fields.LIMITS, *fields.INTERVALS)  # whole numbers beyond int32, or None
 
 
 def is_sound(config):
@@ -104,12 +104,12 @@ def is_sound(config):
     found = dict(leaves(config))
     assert found.keys() == DEFAULTS.keys()
     for name, value in found.items():
-        kind = int if name in WHOLE_OR_NONE else float if name in SECONDS else type(DEFAULTS[name])
+        kind = int if name in LARGE else float if name in SECONDS else type(DEFAULTS[name])
         assert type(value) is kind or value is None is DEFAULTS[name], name
         if kind is float and value is not None:
             with np.errstate(over="raise"):
                 assert np.isfinite(np.float32(value)), name
-        if kind is int and value is not None and name != "seed" and name not in WHOLE_OR_NONE:
+        if kind is int and value is not None and name != "seed" and name not in LARGE:
             np.int32(value)
     np.random.RandomState(config.seed)
     jax.random.key(config.seed)

@@ -38,6 +38,14 @@ def test_every_step_draws_within_an_interval():
     assert (pool.max(0) == np.array(outline.space.options) - 1).all() and not pool.min(0).any()
 
 
+def test_limits_beyond_int32():
+    config = spos.get_config("smoke")
+    settings, outline = config.supernet, wiring.make_outline(config, 10)
+    settings.macs_least, settings.macs_most, settings.macs_step = 1, 1 + 2**40, 2**40
+    wiring.check_form(config, CIFAR, 10)
+    assert wiring.make_draw(config, outline, CIFAR)(jax.random.key(0)).shape == (5,)
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

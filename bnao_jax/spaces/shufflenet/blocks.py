@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from bnao_jax.nn import shifts
 from bnao_jax.nn.layers import pointwise, relu
-from bnao_jax.spaces.shufflenet.space import KINDS
 
 IN, MID, OUT = "in", "mid", "out"
 
@@ -50,11 +49,10 @@ def _xception(stride):
 
 
 def units(kind, place) -> tuple[Unit, ...]:
-    """The units of a block of a kind (a number of `KINDS`) at a place: main branch, then side."""
-    name = KINDS[kind]
-    kernel = 3 if name == "xception" else int(name.removeprefix("shuffle"))
-    stride = place.stride
-    main = _xception(stride) if name == "xception" else _shuffle(kernel, stride)
+    """The units of a block of a kind (one of `KINDS`) at a place: main branch, then side."""
+    xception, stride = kind == "xception", place.stride
+    kernel = 3 if xception else int(kind.removeprefix("shuffle"))
+    main = _xception(stride) if xception else _shuffle(kernel, stride)
     side = (
         Unit("side_depthwise", kernel, stride, IN, IN, True),
         Unit("side_pointwise", 0, 1, IN, IN, True),

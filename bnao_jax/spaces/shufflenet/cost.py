@@ -9,7 +9,7 @@ import numpy as np
 
 from bnao_jax.space import Cost
 from bnao_jax.spaces.shufflenet.blocks import shape, sizes, units
-from bnao_jax.spaces.shufflenet.space import KINDS, RATIOS, STRIDES, Outline, width_of
+from bnao_jax.spaces.shufflenet.space import RATIOS, STRIDES, Outline, width_of
 
 
 def tables(outline: Outline, image_shape=(224, 224, 3)):
@@ -29,7 +29,7 @@ def tables(outline: Outline, image_shape=(224, 224, 3)):
         place = run.place
         mid = width_of(place.base, ratios) if outline.channel_choice else np.array([place.base])
         before, size = size, _halved(size, place.stride)
-        found = [_block(kind, place, mid, before, size) for kind in range(len(KINDS))]
+        found = [_block(kind, place, mid, before, size) for kind in outline.kinds]
         rows += [np.stack(found, 1)] * run.count
     last, head = outline.widths[-1], outline.head * outline.channels
     linear = head * outline.classes

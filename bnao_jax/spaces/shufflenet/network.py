@@ -8,7 +8,7 @@ From every stage:
 >>> from bnao_jax.spaces.shufflenet.space import Outline, Stage
 >>> stages = Stage(2, 1), Stage(4, 2)
 >>> outline = Outline(channels=2, cells=1, classes=3, stem="cifar", stages=stages)
->>> network, images = Network(outline, (1, 0, 2)), np.ones((2, 8, 8, 3), np.float32)
+>>> network, images = Network(outline, (3, 0, 0)), np.ones((2, 8, 8, 3), np.float32)
 >>> params = initialize(network, jax.random.key(0), images)
 >>> apply = jax.jit(network.apply, static_argnames="features")
 >>> apply({"params": params}, images).shape
@@ -61,7 +61,7 @@ class Block(nn.Module):
     """A block of one kind and width."""
 
     place: Place
-    kind: int
+    kind: str
     width: int
     axis_name: str | None = None
 
@@ -83,7 +83,8 @@ def kinds_and_widths(outline: Outline, architecture):
     kinds, choices = outline.split(tuple(int(choice) for choice in architecture))
     places = [run.place for run in outline.runs() for _ in range(run.count)]
     for n, (place, kind) in enumerate(zip(places, kinds, strict=True)):
-        yield place, kind, place.base if choices is None else width_of(place.base, choices[n])
+        width = place.base if choices is None else width_of(place.base, choices[n])
+        yield place, outline.kinds[kind], width
 
 
 class Network(nn.Module):

@@ -19,7 +19,7 @@ from jax import lax
 from bnao_jax.nn import layers
 from bnao_jax.nn.choose import choose
 from bnao_jax.spaces.shufflenet.blocks import MID, join, linear, read, run, sizes, units
-from bnao_jax.spaces.shufflenet.space import KINDS, Place, width_of
+from bnao_jax.spaces.shufflenet.space import Place, width_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +27,13 @@ class Settings:
     """What is the same on every path.
 
     Attributes:
+      kinds: the kinds of block to choose from.
       place: the place of the blocks.
       widest: channels inside the shared blocks.
       axis_name: device axis of batch statistics, None for each device's own.
     """
 
+    kinds: tuple[str, ...]
     place: Place
     widest: int
     axis_name: str | None = None
@@ -39,14 +41,14 @@ class Settings:
 
 def weights_name(kind, unit) -> str:
     """Under which name the shared weights `[N, ...]` of a unit are kept."""
-    return f"{KINDS[kind]}_{unit.name}"
+    return f"{kind}_{unit.name}"
 
 
 def norms(settings):
     """S: the channels of the norms of the kind of block that has most."""
     size = sizes(settings.place, settings.widest)
     each = lambda kind: sum(size[unit.gives] for unit in units(kind, settings.place))
-    return max(map(each, range(len(KINDS))))
+    return max(map(each, settings.kinds))
 
 
 def initial_statistics(settings, count):
@@ -131,7 +133,7 @@ def _branches(settings, static, kind, mid, weights, x, given):
         own = _own(settings, kind, weights)
         return lambda x: _apply(settings, kind, mid, own, x, given=given)
 
-    return choose(kind, [of(kind) for kind in range(len(KINDS))], x)
+    return choose(kind, [of(kind) for kind in settings.kinds], x)
 
 
 def _branches_fwd(settings, static, kind, mid, weights, x, given):
@@ -152,7 +154,7 @@ def _branches_bwd(settings, static, saved, gradients):
 
         return run
 
-    branches = [of(kind) for kind in range(len(KINDS))]
+    branches = [of(kind) for kind in settings.kinds]
     d_weights, dx = choose(kind, branches, x, gradients[0])
     return None, None, d_weights, dx, None
 

@@ -71,16 +71,16 @@ def width_of(base, choice):
 
 
 @functools.cache
-def shufflenet_space(blocks: int, channel_choice: bool = False) -> SearchSpace:
-    """The space of so many blocks, with or without the choice of channels."""
-    kinds, widths = (len(KINDS),) * blocks, (RATIOS,) * blocks * channel_choice
+def shufflenet_space(blocks: int, kinds: int, channel_choice: bool) -> SearchSpace:
+    """The space of so many blocks of so many kinds, with or without the choice of channels."""
+    widths = (RATIOS,) * blocks * channel_choice
     places = range(1, blocks + 1)
     labels = [f"block {n}" for n in places]
     labels += [f"width of block {n}" for n in places if channel_choice]
     return SearchSpace(
         name=f"ShuffleNetV2 ({blocks} blocks{', channels' if channel_choice else ''})",
-        options=kinds + widths,
-        first_tokens=(1,) * len(kinds) + (1 + len(KINDS),) * len(widths),
+        options=(kinds,) * blocks + widths,
+        first_tokens=(1,) * blocks + (1 + kinds,) * len(widths),
         labels=tuple(labels),
     )
 
@@ -100,6 +100,7 @@ class Outline:
       channel_choice: whether the widths inside the blocks are searched, too.
       stages: the stages, ever wider; their even widths are multiples of C.
       head: the last convolution's multiple of C.
+      kinds: the kinds of block to choose from, of `KINDS`.
     """
 
     channels: int = 16
@@ -109,6 +110,7 @@ class Outline:
     channel_choice: bool = False
     stages: tuple[Stage, ...] = STAGES
     head: int = 64
+    kinds: tuple[str, ...] = KINDS
 
     def __post_init__(self):
         for name, least in (("channels", 1), ("cells", 1), ("classes", 2)):
@@ -135,7 +137,7 @@ class Outline:
     @property
     def space(self) -> SearchSpace:
         """The search space of the blocks."""
-        return shufflenet_space(self.blocks, self.channel_choice)
+        return shufflenet_space(self.blocks, len(self.kinds), self.channel_choice)
 
     def runs(self) -> tuple[Run, ...]:
         """The blocks from input to output, equal ones together."""

@@ -15,15 +15,15 @@ from bnao_jax.nn.initialization import parameter
 from bnao_jax.spaces.shufflenet import paths
 from bnao_jax.spaces.shufflenet.blocks import MID, shape, sizes, units
 from bnao_jax.spaces.shufflenet.network import surround
-from bnao_jax.spaces.shufflenet.space import KINDS, Outline, width_of
+from bnao_jax.spaces.shufflenet.space import Outline, width_of
 
 
 def shared_weights(outline: Outline, run):
     """Yields (name, kind, unit, shape `[N, ...]`) of the shared weights of equal places."""
     size = sizes(run.place, outline.widest(run.place))
-    for kind in range(len(KINDS)):
-        for unit in units(kind, run.place):
-            yield paths.weights_name(kind, unit), kind, unit, (run.count, *shape(unit, size))
+    for kind, name in enumerate(outline.kinds):
+        for unit in units(name, run.place):
+            yield paths.weights_name(name, unit), kind, unit, (run.count, *shape(unit, size))
 
 
 class SharedBlocks(nn.Module):
@@ -37,7 +37,8 @@ class SharedBlocks(nn.Module):
     def __call__(self, x, kinds, widths, *, given=False):
         """Runs blocks of these kinds and choices of width (or None) on x `[C, H, W, B]`."""
         run = self.outline.runs()[self.number]
-        settings = paths.Settings(run.place, self.outline.widest(run.place), self.axis_name)
+        widest = self.outline.widest(run.place)
+        settings = paths.Settings(self.outline.kinds, run.place, widest, self.axis_name)
         weights = {
             name: parameter(self, name, *of) for name, *_, of in shared_weights(self.outline, run)
         }
