@@ -29,6 +29,7 @@ setup(
         "cuda12": ["jax[cuda12]>=0.10"],
         "tpu": ["jax[tpu]>=0.10"],
         "tfds": TFDS,
-        "test": [*TFDS, "hypothesis", "pytest", "pytest-xdist", "ruff"],
+        "tensorboard": ["tensorboardX"],
+        "test": [*TFDS, "tensorboardX", "hypothesis", "pytest", "pytest-xdist", "ruff"],
     },
 )

@@ -30,6 +30,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.compilation_cache = "~/.cache/bnao_jax"  # folder of compiled programs; "": none
     config.checkpoint_every_steps = 2_000  # training steps between two checkpoints
     config.checkpoint_every_seconds = 600  # the same for time, in every phase
+    config.tensorboard = False  # event files beside metrics.jsonl, with the same figures
 
     config.data = data = ConfigDict()
     data.name = "cifar10"  # cifar10, cifar100, digits, arrays

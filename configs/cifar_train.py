@@ -48,6 +48,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.compilation_cache = "~/.cache/bnao_jax"  # folder of compiled programs; "": none
     config.checkpoint_every_steps = 10_000  # training steps between two checkpoints
     config.checkpoint_every_seconds = 600  # the same for time
+    config.tensorboard = False  # event files beside metrics.jsonl, with the same figures
     config.arch = ""  # the architecture; --arch sets it
     config.warm_start = ""  # folder of a search whose shared weights it begins with; "": random
 

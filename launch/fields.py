@@ -102,7 +102,7 @@ SHARES = (
 )
 KEEPS = ("supernet.drop_path_keep", *_alone("drop_path_keep"))
 SWITCHES = (
-    *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device"),
+    *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device", "tensorboard"),
     *("supernet.nesterov", "supernet.separate_momentum"),
     *_alone("auxiliary", "nesterov"),
 )

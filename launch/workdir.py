@@ -14,11 +14,12 @@ from launch.command import UsageError
 POOL, CONTROL, RESULT = "pool.jsonl", "control.jsonl", "result.json"
 SCORES, RANKING, STUDY = "scores.jsonl", "ranking.json", "study.json"
 METRICS, CONFIG, NETWORK = "metrics.jsonl", "config.json", "network.json"
-CHECKPOINTS, LOCK = "checkpoints", "lock"
+MACHINE, CHECKPOINTS, LOCK = "machine.json", "checkpoints", "lock"
+EVENTS = "tensorboard"
 # Fields that may change when a run is continued: they change how it runs, not what it finds.
 FREE = (
     *("devices", "compilation_cache", "checkpoint_every_steps", "checkpoint_every_seconds"),
-    *("data.data_dir", "data.path", "scoring.per_dispatch", "truth"),
+    *("data.data_dir", "data.path", "scoring.per_dispatch", "truth", "tensorboard"),
 )
 
 

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from bnao_jax.ranking import pairwise_accuracy
 from bnao_jax.search import begin, search
 from bnao_jax.space import SearchSpace
 from bnao_jax.spaces.nao.space import nao_space
@@ -99,6 +100,10 @@ def test_nao_proposes_better_than_random():
     assert np.mean([row["held_out_pairwise_accuracy"] for row in facts]) > 0.5
     for row in facts:
         assert row["decoded_new"] + row["filled_at_random"] == PROPOSALS
+        assert row["decoded_invalid"] == 0
+        assert row["decoded"] >= row["decoded_new"] + row["decoded_repeated"]
+        scores, predicted = row["held_out_scores"], row["held_out_predicted"]
+        assert pairwise_accuracy(predicted, scores) == row["held_out_pairwise_accuracy"]
 
 
 def test_nao_refuses_more_than_its_capacity(key):
