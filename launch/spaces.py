@@ -6,12 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from bnao_jax.spaces.nao import cost as nao_cost
+from bnao_jax.spaces.nao import graph as nao_graph
 from bnao_jax.spaces.nao import inheritance as nao_inheritance
 from bnao_jax.spaces.nao import network as nao_network
 from bnao_jax.spaces.nao import space as nao_space
 from bnao_jax.spaces.nao import supernet as nao_supernet
 from bnao_jax.spaces.nao.published import PUBLISHED as NAO_PUBLISHED
 from bnao_jax.spaces.nasbench201 import cost as nasbench201_cost
+from bnao_jax.spaces.nasbench201 import graph as nasbench201_graph
 from bnao_jax.spaces.nasbench201 import inheritance as nasbench201_inheritance
 from bnao_jax.spaces.nasbench201 import network as nasbench201_network
 from bnao_jax.spaces.nasbench201 import space as nasbench201_space
@@ -38,6 +40,8 @@ class Space(NamedTuple):
       network: `(outline, architecture, dtype, **settings)` to the module of one architecture alone.
       heads: names of the settings that `network` knows.
       cost: `(outline, pool, image_shape)` to a `Cost`.
+      layers: the same to the `Layer`s that it is the sum of.
+      graph: `(outline, architecture)` to the `Wire`s of each kind of cell.
       inherit: `(outline, shared weights, architecture, weights of the network)` to the latter with
         shared ones among them, and how many numbers those are.
       strata: from a pool to the stratum int[P] of each, from 0; or None.
@@ -56,6 +60,8 @@ class Space(NamedTuple):
     network: Callable
     heads: tuple[str, ...]
     cost: Callable
+    layers: Callable
+    graph: Callable
     inherit: Callable
     strata: Callable | None
     connected: Callable | None
@@ -157,6 +163,8 @@ SPACES = {
         network=nao_network.Network,
         heads=("dropout", "auxiliary"),
         cost=nao_cost.cost,
+        layers=nao_cost.layers,
+        graph=nao_graph.graph,
         inherit=nao_inheritance.inherit,
         strata=None,
         connected=None,
@@ -174,6 +182,8 @@ SPACES = {
         network=nasbench201_network.Network,
         heads=("dropout",),
         cost=nasbench201_cost.cost,
+        layers=nasbench201_cost.layers,
+        graph=nasbench201_graph.graph,
         inherit=nasbench201_inheritance.inherit,
         strata=nasbench201_space.strata,
         connected=nasbench201_space.connected,
