@@ -9,13 +9,18 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["bnao_jax*", "launch*"]),
-    package_data={"bnao_jax.data": ["digits.npz"]},
+    package_data={
+        "bnao_jax.data": ["digits.npz"],
+        "launch": ["report.css", "report.jinja", "report.js"],
+    },
     install_requires=[
         "absl-py",
         "filelock",
         "flatbuffers",
         "flax>=0.12",
+        "grandalf",
         "jax>=0.10",
+        "jinja2",
         "matplotlib",
         "ml_collections",
         "numpy",
@@ -30,6 +35,6 @@ setup(
         "tpu": ["jax[tpu]>=0.10"],
         "tfds": TFDS,
         "tensorboard": ["tensorboardX"],
-        "test": [*TFDS, "tensorboardX", "hypothesis", "pytest", "pytest-xdist", "ruff"],
+        "test": [*TFDS, "tensorboardX", "html5lib", "hypothesis", "pytest", "pytest-xdist", "ruff"],
     },
 )

@@ -97,6 +97,7 @@ def get_config(variant: str = "") -> ConfigDict:
     search.latencies = ""  # file that launch.inspect --latency has printed, for max_latency
     search.latency_batch = 1  # images
     search.control = 0  # random architectures scored at the end, for comparison
+    search.report = True  # report.html at the end
 
     config.nao = nao = ConfigDict()
     nao.seeds = 100  # K, best architectures moved uphill

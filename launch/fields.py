@@ -103,7 +103,7 @@ SHARES = (
 KEEPS = ("supernet.drop_path_keep", *_alone("drop_path_keep"))
 SWITCHES = (
     *("data.flip", "supernet.freeze_off_path", "supernet.path_per_device", "tensorboard"),
-    *("supernet.nesterov", "supernet.separate_momentum"),
+    *("supernet.nesterov", "supernet.separate_momentum", "search.report"),
     *_alone("auxiliary", "nesterov"),
 )
 TEXTS = (

@@ -1,0 +1,236 @@
+"""What a search's files say in answer to a reader's questions.
+
+Scores are validation accuracies with shared weights, 0..1, and told in percent.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from bnao_jax import data, ranking, sampler
+from launch import runs, wiring
+from launch.runs import BAD_VALUE, number
+from launch.space_costs import share_within
+from launch.spaces import SPACES
+from launch.truth import load_truth
+
+SHOWN = 5  # architectures, where the search is not finished
+DRAWS = 4_096  # random architectures that the share within a limit is taken of
+TWICE = 2  # standard errors that a difference must exceed to be called one
+NOT_KNOWN = "Not known: "
+
+
+class Found(NamedTuple):
+    """An architecture that a search has chosen.
+
+    Attributes:
+      text: its text form.
+      params, macs: its cost.
+      score: with shared weights; NaN where it is not known.
+      alone: validation accuracy trained alone; NaN where it was not.
+    """
+
+    text: str
+    params: int
+    macs: int
+    score: float
+    alone: float
+
+
+def chosen(run, key="best") -> list[Found]:
+    """The best architectures, best first; of a search under way the best by score.
+
+    `key` "control" instead: the best of the random control.
+    """
+    rows, found = run.result.get(key), []
+    for row in rows if isinstance(rows, list) else []:
+        try:
+            text, params, macs, _, score, _ = runs.architecture(row)
+            found.append(Found(text, params, macs, score, number(row, "accuracy_alone")))
+        except BAD_VALUE:
+            continue
+    if found or key == "control":
+        return found
+    pool = run.pool
+    order = np.argsort(-pool.score, kind="stable")  # NaN comes last
+    best = [row for row in order[:SHOWN] if np.isfinite(pool.score[row])]
+    columns = pool.texts, pool.params.tolist(), pool.macs.tolist(), pool.score.tolist()
+    return [Found(*(column[row] for column in columns), math.nan) for row in best]
+
+
+def images(run) -> int | None:
+    """Number of images that scores are taken on."""
+    held, fewer = run.field("data.valid_examples"), run.field("scoring.images")
+    return min(held, fewer or held) if held else None
+
+
+def error(share, count) -> float:
+    """Standard error of a share of `count` images; NaN where these are not known."""
+    return math.sqrt(share * (1 - share) / count) if count and 0 <= share <= 1 else math.nan
+
+
+def percent(share, count=None) -> str:
+    """A share in percent, with its standard error where the number of images is known."""
+    if not math.isfinite(share):
+        return "unknown"
+    off = error(share, count)
+    return f"{100 * share:.1f} %" + (f" ± {100 * off:.1f}" if math.isfinite(off) else "")
+
+
+def answers(run) -> list[tuple[str, str]]:
+    """(question, answer) pairs, in the order a reader asks."""
+    return [
+        ("Did it work?", _worked(run)),
+        ("Is it better than random?", _better(run)),
+        ("Was training balanced?", _balanced(run)),
+        ("Can the ranking be trusted?", _trusted(run)),
+    ]
+
+
+def _worked(run):
+    rounds, of = len(run.rounds), run.field("search.rounds")
+    done = f"{rounds} of {of or 'an unknown number of'} rounds are done"
+    state = "The search is finished" if run.result else f"The search is not finished: {done}"
+    if not (best := chosen(run)):
+        return f"{state}; nothing is scored yet."
+    count, first = images(run), best[0]
+    alone = f", {percent(first.alone, count)} trained alone" if math.isfinite(first.alone) else ""
+    among = f" of {len(run.pool.texts)} architectures" if run.pool.texts else ""
+    return (
+        f"{state}. The best{among} reaches {percent(first.score, count)} validation accuracy with "
+        f"shared weights{alone}, with {first.params:,} parameters and {first.macs:,} multiply-adds."
+    )
+
+
+def _better(run):
+    control = run.control.score[np.isfinite(run.control.score)]
+    if not len(control):
+        return f"{NOT_KNOWN}no random control was scored (search.control)."
+    last = run.pool.round == run.pool.round.max(initial=0)
+    last = run.pool.score[last & np.isfinite(run.pool.score)]
+    told = f"The best of {len(control)} random architectures scores {percent(control.max())}."
+    if len(last):
+        above = np.mean(last[:, None] > control[None])
+        told += (
+            f" An architecture of the last round scores higher than a random one in "
+            f"{percent(above)} of all pairs, by the same weights."
+        )
+    ours, theirs = chosen(run), chosen(run, "control")
+    if not (ours and theirs and math.isfinite(ours[0].alone + theirs[0].alone)):
+        return told
+    count, gap = images(run), ours[0].alone - theirs[0].alone
+    off = math.hypot(error(ours[0].alone, count), error(theirs[0].alone, count))
+    told += (
+        f" Trained alone the search's best reaches {percent(ours[0].alone)} and the control's best "
+        f"{percent(theirs[0].alone)}"
+    )
+    if not math.isfinite(off):
+        return f"{told}."
+    verdict = (
+        "more than twice the standard error"
+        if abs(gap) > TWICE * off
+        else "within twice the standard error, so they cannot be told apart"
+    )
+    return f"{told}: a difference of {100 * gap:+.1f} points ± {100 * off:.1f}, {verdict}."
+
+
+def _balanced(run):
+    means = expected(run)
+    if means is None or not run.pool.trained.any():
+        return f"{NOT_KNOWN}how often architectures were trained, or by which rule, is missing."
+    trained, rule = run.pool.trained, run.field("supernet.sampler")
+    drawn = means > 0
+    steps = np.array([trained[run.pool.round == number].sum() for number in run.pool.round])
+    spread = np.sqrt(means * (1 - means / np.maximum(steps, 1)))
+    within = np.mean(np.abs(trained - means)[drawn] <= TWICE * spread[drawn])
+    return (
+        f"The sampler is {rule}. Of {drawn.sum()} architectures {percent(within)} were trained as "
+        "often as expected, within two standard deviations of chance (95 % would be usual)."
+    )
+
+
+def _trusted(run):
+    told = []
+    learned = [number(row, "held_out_pairwise_accuracy") for row in run.rounds]
+    if learned := [share for share in learned if math.isfinite(share)]:
+        told.append(
+            f"The predictor orders {percent(learned[-1])} of the pairs of architectures held out "
+            "from its last fit as they were measured; chance is 50 %."
+        )
+    both = [found for found in chosen(run) if math.isfinite(found.score + found.alone)]
+    if len(both) > 2:
+        right = ranking.pairwise_accuracy([f.score for f in both], [f.alone for f in both])
+        told.append(
+            f"Of the {len(both)} best, trained alone, {percent(right)} of the pairs are in the "
+            "order of their scores with shared weights."
+        )
+    elif both:
+        told.append(
+            f"Only {len(both)} were trained alone, too few to say how well scores with shared "
+            "weights rank; launch.rank measures that where the truth is known."
+        )
+    return " ".join(told) or f"{NOT_KNOWN}neither a predictor nor networks trained alone."
+
+
+def expected(run):
+    """Expected steps of each architecture of the pool (Eq. 4), float64[P]; None if not known."""
+    rule, pool = run.field("supernet.sampler"), run.pool
+    means, strata = np.zeros(len(pool.texts)), None
+    try:
+        if rule == "stratified":
+            space = run.outline.space
+            strata = SPACES[run.field("space.name")].strata(space.parse_lines(pool.texts))
+        for of_round in np.unique(pool.round):
+            own = (pool.round == of_round) & (pool.params > 0)
+            weights = {
+                "proportional": lambda own=own: sampler.proportional(
+                    pool.params[own], run.field("supernet.size_exponent")
+                ),
+                "uniform": lambda own=own: sampler.uniform(pool.params[own]),
+                "stratified": lambda own=own: sampler.stratified(strata[own]),
+            }[rule]()
+            means[own] = sampler.expected_counts(weights, int(pool.trained[own].sum()))
+    except (*BAD_VALUE, AttributeError):
+        return None
+    return means
+
+
+def limits(run) -> str | None:
+    """Where the limits cut, in words; None without any."""
+    shown = {"search.max_params": "parameters", "search.max_macs": "multiply-adds"}
+    set_ones = {name: run.field(name) for name in shown if run.field(name)}
+    if not set_ones:
+        return None
+    told = " and ".join(f"at most {value:,} {shown[name]}" for name, value in set_ones.items())
+    name = run.field("data.name")
+    if run.outline is None or name not in data.FORMS or not run.field("data.shrink"):
+        return f"The limit is {told}."
+    (height, width, channels), classes = data.FORMS[name]
+    shape = (height // run.field("data.shrink"), width // run.field("data.shrink"), channels)
+    outline = dataclasses.replace(run.outline, classes=classes)
+    cost_of = lambda pool: SPACES[run.field("space.name")].cost(outline, pool, shape)
+    found = {name.split(".")[1]: run.field(name) for name in shown}
+    accept = wiring.make_limit(ConfigDict({"search": found}), cost_of)
+    share = share_within(outline.space, jax.random.key(0), DRAWS, accept)
+    return f"The limit is {told}; {percent(share)} of {DRAWS:,} random architectures satisfy it."
+
+
+def truth_of(run, path, column):
+    """Known accuracies float64[P] of a run's pool.
+
+    Raises:
+      UsageError: the table cannot be read, or has not all of them.
+    """
+    wiring.named("--truth", _need_outline, run)
+    space = run.outline.space
+    pool = wiring.named("--truth: pool.jsonl", space.parse_lines, run.pool.texts)
+    return wiring.named("--truth", load_truth(path, column, space).of, pool, column)
+
+
+def _need_outline(run):
+    if run.outline is None:
+        raise ValueError("the config of the search names no search space")
