@@ -30,24 +30,45 @@ class _Route:
         self.bends = points[1:-1]
 
 
-def cell(wires, title) -> Figure:
-    """A cell's `Wire`s: a box for every state and every operation.
+def cells(graphs) -> Figure:
+    """Cells below each other; `graphs` has the `Wire`s of each kind of cell by its name.
 
-    An input that no operation reads is marked, and joined to the output by a broken line.
+    Every state and every operation is a box. An input that no operation reads is marked, and joined
+    to the output by a broken line.
     """
-    boxes, lines = _graph(wires)
-    places, routes = _layout(boxes, lines)
-    width = max(x for x, _ in places.values()) + BOX[0] / 2 + MARGIN
-    height = max(y for _, y in places.values()) + BOX[1] / 2 + MARGIN + TITLE
-    figure = Figure(figsize=(width / 72, height / 72))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
-    axes.axis("off")
-    axes.text(width / 2, height - MARGIN, title, ha="center", va="top", fontsize=11)
-    for line in lines:
-        _draw_line(axes, places, routes[line], line)
-    for name, (label, kind) in boxes.items():
-        _draw_box(axes, places[name], label, kind)
+    parts = []
+    for kind, wires in graphs.items():
+        boxes, lines = _graph(wires)
+        parts.append((kind, boxes, *_layout(boxes, lines)))
+    sizes = [_size(places) for *_, places, _ in parts]
+    width, height = max(size[0] for size in sizes), sum(size[1] for size in sizes)
+    figure, low = Figure(figsize=(width / 72, height / 72)), height
+    for part, size in zip(parts, sizes, strict=True):
+        low -= size[1]
+        place = 0, low / height, size[0] / width, size[1] / height
+        axes = figure.add_axes(place, xlim=(0, size[0]), ylim=(0, size[1]))
+        axes.axis("off")
+        _draw(axes, size[1], *part)
     return figure
+
+
+def title_of(kind) -> str:
+    """The title of a kind of cell."""
+    return kind.capitalize() + (" cell" if kind != "cell" else "")
+
+
+def _size(places):
+    """Width and height, in points, of a cell and its title."""
+    right, top = (max(place[at] for place in places.values()) for at in (0, 1))
+    return right + BOX[0] / 2 + MARGIN, top + BOX[1] / 2 + MARGIN + TITLE
+
+
+def _draw(axes, height, kind, boxes, places, routes):
+    axes.text(MARGIN, height - MARGIN, title_of(kind), va="top", fontsize=11)
+    for line, bends in routes.items():
+        _draw_line(axes, places, bends, line)
+    for name, (label, operation) in boxes.items():
+        _draw_box(axes, places[name], label, operation)
 
 
 def label_of(operation) -> str:

@@ -7,14 +7,13 @@ import dataclasses
 import math
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from bnao_jax import data, ranking, sampler
 from launch import runs, wiring
 from launch.runs import BAD_VALUE, number
-from launch.space_costs import share_within
+from launch.space_costs import sampled, share_within
 from launch.spaces import SPACES
 from launch.truth import load_truth
 
@@ -215,7 +214,7 @@ def limits(run) -> str | None:
     cost_of = lambda pool: SPACES[run.field("space.name")].cost(outline, pool, shape)
     found = {name.split(".")[1]: run.field(name) for name in shown}
     accept = wiring.make_limit(ConfigDict({"search": found}), cost_of)
-    share = share_within(outline.space, jax.random.key(0), DRAWS, accept)
+    share = share_within(sampled(outline.space, DRAWS), accept)
     return f"The limit is {told}; {percent(share)} of {DRAWS:,} random architectures satisfy it."
 
 

@@ -104,9 +104,9 @@ def _drawn_cells(run, found, name, drawn):
         if len(wires) > cell_pictures.MOST_WIRES:
             run.missing.append(f"{name} is not drawn: its cells are too large")
             return []
-        title = kind.capitalize() + (" cell" if kind != "cell" else "")
         told = "; ".join(f"{wire.source} → {_via(wire)}{wire.target}" for wire in wires) + "."
-        made = cell_pictures.cell(wires, title), told
+        made = cell_pictures.cells({kind: wires}), told
+        title = cell_pictures.title_of(kind)
         pictures += drawn(f"{name}-{kind}", title, made, scales=CELL_SCALES)
     return pictures
 

@@ -3,26 +3,21 @@
 import jax
 import numpy as np
 
+QUANTILES = {"smallest": 0.0, "median": 0.5, "largest": 1.0}
 
-def sampled(space, key, size) -> np.ndarray:
+
+def sampled(space, size) -> np.ndarray:
     """Random architectures int32[size, D], each option equally likely; some may be equal."""
-    return np.asarray(space.random(key, size))
+    return np.asarray(space.random(jax.random.key(0), size))
 
 
-def share_within(space, key, size, accept) -> float:
-    """The share of random architectures that `accept(pool) -> bool[P]` takes."""
-    return float(np.mean(accept(sampled(space, key, size))))
+def share_within(pool, accept) -> float:
+    """The share of a pool that `accept(pool) -> bool[P]` takes."""
+    return float(np.mean(accept(pool)))
 
 
-def spread(space, cost_of, key, size) -> dict:
-    """Least, median and greatest cost of random architectures, as dicts from params and macs."""
-    found = cost_of(sampled(space, key, size))
-    return {
-        name: [int(value) for value in np.quantile(getattr(found, name), (0, 0.5, 1))]
-        for name in ("params", "macs")
-    }
-
-
-def key_of(config):
-    """The random key of samples: that of the seed, apart from the search's own draws."""
-    return jax.random.fold_in(jax.random.key(config.seed), 1)
+def spread(found) -> dict[str, list[int]]:
+    """The `QUANTILES` of parameters and multiply-adds of a `Cost`, each one that occurs."""
+    at = list(QUANTILES.values())
+    of = lambda values: np.quantile(values, at, method="nearest").tolist()
+    return {"parameters": of(found.params), "multiply-adds": of(found.macs)}
