@@ -83,7 +83,7 @@ def figure(title, horizontal, vertical):
 
 def points(axes, horizontal, vertical, colour, marker="o", **settings):
     """Draws points; where there are many, as pixels."""
-    settings = {"s": 12, "alpha": 0.8, "linewidths": 0} | settings
+    settings = {"s": 12, "alpha": 0.9, "linewidths": 0, "zorder": 3} | settings
     axes.scatter(
         *(horizontal, vertical),
         **dict(color=colour, marker=marker, rasterized=len(horizontal) > MANY_POINTS),

@@ -49,7 +49,7 @@ def scores(run):
         control_here = names[place] == "random"
         colour = COLOURS[1] if control_here else COLOURS[0]
         beside = place - 0.3 + 0.6 * (np.arange(len(group)) * GOLDEN % 1)
-        points(axes, beside, group, colour, "D" if control_here else "o", alpha=0.5)
+        points(axes, beside, group, colour, "D" if control_here else "o", zorder=1)
     axes.boxplot(
         groups,
         **dict(positions=places, widths=0.66, showfliers=False, manage_ticks=False),

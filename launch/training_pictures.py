@@ -59,9 +59,8 @@ def balance(run, of_round, expected):
         spread = 2 * np.sqrt(means * (1 - means / steps))
         axes.plot(params[order], means, color=COLOURS[1], label="expected (Eq. 4)")
         band = (params[order], np.maximum(means - spread, 0), means + spread)
-        axes.fill_between(
-            *band, color=COLOURS[1], alpha=0.2, linewidth=0, label="± 2 standard deviations"
-        )
+        look = dict(color=COLOURS[1], alpha=0.2, linewidth=0)
+        axes.fill_between(*band, **look, label="± 2 standard deviations")
         within = np.mean(np.abs(trained[order] - means) <= spread)
         told += f" {100 * within:.0f} % of them lie within two standard deviations of Eq. 4."
     axes.xaxis.set_major_formatter(NUMBER)
