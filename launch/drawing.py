@@ -12,6 +12,8 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib import ticker
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK, PAPER = "#1b1d22", "#ffffff"
@@ -114,10 +116,13 @@ def write(folder, name, made, title, told, *, scales=SCALES) -> Picture:
       told: what can be read off it.
       scales: the least and the most, of CSS pixels to points.
     """
-    made.savefig(folder / f"{name}.png", dpi=120, facecolor=PAPER)
+    # By the canvases, which draw once; `savefig` draws twice.
+    made.set(dpi=120, facecolor=PAPER)
+    FigureCanvasAgg(made).print_png(folder / f"{name}.png")
     made.set_layout_engine("none")  # it is laid out by now
+    made.set_facecolor("none")
     content = io.BytesIO()
-    made.savefig(content, format="svg", metadata={"Date": None})
+    FigureCanvasSVG(made).print_svg(content, metadata={"Date": None})
     root = xml.fromstring(content.getvalue())
     _tidy(root, f"picture-{name}", title, told)
     width = float(root.get("viewBox").split()[2])

@@ -89,11 +89,11 @@ def read(folder) -> Run:
       UsageError: it is no folder, or there is nothing of a search in it.
     """
     folder, missing = pathlib.Path(folder).expanduser(), []
-    files = (workdir.CONFIG, workdir.POOL, workdir.METRICS, workdir.RESULT)
-    if not any((folder / name).is_file() for name in files):
-        raise UsageError(f"--workdir={folder} holds no search: it has none of {', '.join(files)}")
     config = _config(folder, missing)
     rows = _rows(folder, workdir.METRICS, _metrics, missing)
+    of_search = any(name.startswith("search.") for name in config)
+    if not (rows or of_search or (folder / workdir.POOL).is_file()):
+        raise UsageError(f"--workdir={folder} holds no search")
     result = _object(folder, workdir.RESULT, missing, "the search is not finished")
     with_control = result.get("control") or (folder / workdir.CONTROL).exists()
     return Run(
@@ -150,8 +150,8 @@ def architecture(row):
 
 
 def _metrics(row):
-    phase, of_round = row["phase"], number(row, "round")
-    if phase in ("round", "train") and not 1 <= of_round <= MOST:
+    of_round = number(row, "round")
+    if row["phase"] in ("round", "train") and not 1 <= of_round <= MOST:
         raise ValueError(of_round)
     return row
 

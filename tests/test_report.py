@@ -385,6 +385,15 @@ def test_the_command(tmp_path):
     assert "holds no search" in done.stderr and done.stdout == ""
 
 
+def test_what_is_no_search_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="holds no search"):
+        runs.read(tmp_path / "absent")
+    (tmp_path / "config.json").write_text(json.dumps({"train": {"epochs": 1}}))
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"phase": "train", "epoch": 1}) + "\n")
+    with pytest.raises(UsageError, match="holds no search"):  # a training
+        runs.read(tmp_path)
+
+
 def test_a_report_that_fails_loses_nothing(tmp_path, monkeypatch, capsys):
     from launch import searching
 
