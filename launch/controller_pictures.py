@@ -8,7 +8,7 @@ import numpy as np
 
 from bnao_jax.ranking import pairwise_accuracy
 from launch.drawing import COLOURS, GREY, INK, MARKERS, figure, legend, points, whole_numbers
-from launch.runs import number, numbers
+from launch.records import number, numbers
 
 MOST_ROUNDS = 8  # that colours can tell apart
 ASCENT = {  # of what was decoded

@@ -7,9 +7,10 @@ import numpy as np
 
 from bnao_jax import ranking
 from launch import cell_pictures, controller_pictures, drawing, score_pictures, training_pictures
-from launch.findings import answers, chosen, expected, limits, percent
+from launch.answers import answers
+from launch.findings import chosen, expected, limits, percent
+from launch.records import BAD_VALUE, text
 from launch.report_tables import Table, compared, config_of, machine_of, rates, seconds_of
-from launch.runs import BAD_VALUE, text
 from launch.spaces import SPACES
 
 MOST_BALANCES = 6  # rounds whose training is drawn

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from launch.findings import chosen, percent
-from launch.runs import number, text
+from launch.records import number, text
 
 LONGEST_VALUE = 200  # characters of a field that is shown
 

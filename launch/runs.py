@@ -6,7 +6,6 @@ Checkpoints are not opened.
 Glossary: P architectures.
 """
 
-import json
 import math
 import pathlib
 from typing import Any, NamedTuple
@@ -17,14 +16,11 @@ from ml_collections import ConfigDict
 from launch import workdir
 from launch.command import UsageError
 from launch.fields import RULES
+from launch.records import BAD_VALUE, MOST, number, object_of, rows_of
 from launch.spaces import SPACES
 
-LARGEST_FILE = 200_000_000  # bytes
 LONGEST_TEXT = 2_000  # characters of an architecture
-MOST = 2**53  # of a whole number, which is one in every reader of JSON
 ANY_CLASSES = 10  # for what does not depend on the data
-BAD_JSON = (ValueError, RecursionError)
-BAD_VALUE = (ValueError, LookupError, TypeError)
 
 
 class Architectures(NamedTuple):
@@ -90,11 +86,11 @@ def read(folder) -> Run:
     """
     folder, missing = pathlib.Path(folder).expanduser(), []
     config = _config(folder, missing)
-    rows = _rows(folder, workdir.METRICS, _metrics, missing)
+    rows = rows_of(folder, workdir.METRICS, _metrics, missing)
     of_search = any(name.startswith("search.") for name in config)
     if not (rows or of_search or (folder / workdir.POOL).is_file()):
         raise UsageError(f"--workdir={folder} holds no search")
-    result = _object(folder, workdir.RESULT, missing, "the search is not finished")
+    result = object_of(folder, workdir.RESULT, missing, "the search is not finished")
     with_control = result.get("control") or (folder / workdir.CONTROL).exists()
     return Run(
         *(folder, config, _outline(config, missing)),
@@ -103,30 +99,9 @@ def read(folder) -> Run:
         rounds=[row for row in rows if row["phase"] == "round"],
         training=[row for row in rows if row["phase"] == "train"],
         result=result,
-        machine=_object(folder, workdir.MACHINE, missing),
+        machine=object_of(folder, workdir.MACHINE, missing),
         missing=missing,
     )
-
-
-def number(row, name) -> float:
-    """A number of a row; NaN where there is none."""
-    value = row.get(name) if isinstance(row, dict) else None
-    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
-    return float(value) if good else math.nan
-
-
-def numbers(row, name) -> np.ndarray:
-    """A list of numbers of a row: float64[…], empty where there is none."""
-    values = row.get(name)
-    values = values if isinstance(values, list) else []
-    found = np.array([number({name: value}, name) for value in values], np.float64)
-    return found if np.isfinite(found).all() else found[:0]
-
-
-def text(row, name) -> str | None:
-    """A text of a row; None where there is none."""
-    value = row.get(name) if isinstance(row, dict) else None
-    return value if isinstance(value, str) else None
 
 
 def architecture(row):
@@ -156,61 +131,17 @@ def _metrics(row):
     return row
 
 
-def _text_of(folder, name, missing, absent):
-    """The text of a file; "" where it is missing, which is noted."""
-    path = folder / name
-    try:
-        if path.stat().st_size > LARGEST_FILE or not path.is_file():
-            missing.append(f"{name} is no file of at most {LARGEST_FILE // 1_000_000} MB")
-            return ""
-        if not (content := path.read_text(encoding="utf-8", errors="replace")):
-            missing.append(f"{name} is empty")
-        return content
-    except OSError as error:
-        missing.append(f"{name}: {absent or error.strerror}")
-        return ""
-
-
-def _object(folder, name, missing, absent=None):
-    """The JSON object of a file; {} where there is none, which is noted."""
-    if not (content := _text_of(folder, name, missing, absent)):
-        return {}
-    try:
-        found = json.loads(content)
-    except BAD_JSON:
-        found = None
-    if not isinstance(found, dict):
-        missing.append(f"{name} is damaged")
-        return {}
-    return found
-
-
 def _config(folder, missing):
     """Field to value of the config; {} where there is none, which is noted."""
     try:
-        return workdir.fields_of(_object(folder, workdir.CONFIG, missing))
+        return workdir.fields_of(object_of(folder, workdir.CONFIG, missing))
     except RecursionError:
         missing.append(f"{workdir.CONFIG} is damaged")
         return {}
 
 
-def _rows(folder, name, read_row, missing):
-    """What `read_row` makes of the lines of a file; the others are counted in a note."""
-    lines, found = _text_of(folder, name, missing, None).splitlines(), []
-    for line in lines:
-        try:
-            row = json.loads(line)
-            if isinstance(row, dict):
-                found.append(read_row(row))
-        except (*BAD_JSON, *BAD_VALUE):
-            pass
-    if left := len(lines) - len(found):
-        missing.append(f"{name}: {left} of {len(lines)} lines are damaged and left out")
-    return found
-
-
 def _architectures(folder, name, missing):
-    columns = list(zip(*_rows(folder, name, architecture, missing), strict=True))
+    columns = list(zip(*rows_of(folder, name, architecture, missing), strict=True))
     texts, params, macs, born, score, trained = columns or [()] * 6
     whole = lambda values: np.array(values, np.int64)
     scores = np.array(score, np.float64)

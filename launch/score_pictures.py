@@ -19,7 +19,7 @@ from launch.drawing import (
     quantiles,
     whole_numbers,
 )
-from launch.runs import number
+from launch.records import number
 
 SCORE = "validation accuracy with shared weights, %"
 COSTS = {"params": "parameters", "macs": "multiply-adds for one image"}

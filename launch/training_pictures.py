@@ -6,7 +6,7 @@ Each function returns a figure and what it tells in words, or None where the dat
 import numpy as np
 
 from launch.drawing import COLOURS, NUMBER, figure, legend, points, quantiles
-from launch.runs import number
+from launch.records import number
 
 MOST_ROUNDS = 8  # that colours can tell apart
 
