@@ -9,13 +9,18 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["bnao_jax*", "launch*"]),
-    package_data={"bnao_jax.data": ["digits.npz"]},
+    package_data={
+        "bnao_jax.data": ["digits.npz"],
+        "launch": ["report.css", "report.jinja", "report.js"],
+    },
     install_requires=[
         "absl-py",
         "filelock",
         "flatbuffers",
         "flax>=0.12",
+        "grandalf",
         "jax>=0.10",
+        "jinja2",
         "matplotlib",
         "ml_collections",
         "numpy",
@@ -29,6 +34,10 @@ setup(
         "cuda12": ["jax[cuda12]>=0.10"],
         "tpu": ["jax[tpu]>=0.10"],
         "tfds": TFDS,
-        "test": [*TFDS, "hypothesis", "pytest", "pytest-xdist", "ruff", "scikit-learn"],
+        "tensorboard": ["tensorboardX"],
+        "test": [
+            *(*TFDS, "tensorboardX", "html5lib", "hypothesis", "pytest", "pytest-xdist", "ruff"),
+            "scikit-learn",
+        ],
     },
 )

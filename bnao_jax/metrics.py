@@ -9,18 +9,28 @@ import time
 class MetricsWriter:
     """Appends rows to a file, one JSON object a line; `path=None` writes nothing.
 
+    `on_row(row)` sees every row of the file, first those of the earlier run.
+
     Args:
       path: the file.
       position: bytes of an earlier run that stay; what came after them is dropped.
       seconds: of that run, added to its rows' time.
+      on_row: None for nobody.
     """
 
-    def __init__(self, path, *, position=0, seconds=0.0):
-        self._file = None
+    def __init__(self, path, *, position=0, seconds=0.0, on_row=None):
+        self._file, self._on_row = None, on_row or (lambda row: None)
         self._start = time.monotonic() - seconds
         if path is not None:
             self._file = open(path, "a", encoding="utf-8")
             os.truncate(path, min(position, self.position))
+            if on_row:
+                self._replay(path)
+
+    def _replay(self, path):
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                self._on_row(json.loads(line))
 
     @property
     def position(self) -> int:
@@ -33,11 +43,16 @@ class MetricsWriter:
         return time.monotonic() - self._start
 
     def write(self, **row):
-        """Appends a row and the seconds since the start; numbers that are not finite are null."""
+        """Appends a row and the seconds since the start; numbers that are not finite are null.
+
+        A value is a number, a text or a list of them.
+        """
         if self._file is not None:
             row = {"seconds": round(self.seconds, 3), **row}
-            self._file.write(json.dumps({key: _plain(value) for key, value in row.items()}) + "\n")
+            row = {key: _plain(value) for key, value in row.items()}
+            self._file.write(json.dumps(row) + "\n")
             self._file.flush()
+            self._on_row(row)
 
     def close(self):
         """Closes the file."""
@@ -48,5 +63,7 @@ class MetricsWriter:
 def _plain(value):
     if isinstance(value, bool | int | str) or value is None:
         return value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     value = float(value)
     return value if math.isfinite(value) else None

@@ -8,6 +8,7 @@ pools. Text and tokens are made here and nowhere else.
 import dataclasses
 import functools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,40 @@ class Cost:
 
     params: np.ndarray
     macs: np.ndarray
+
+
+class Layer(NamedTuple):
+    """A part of P stand-alone networks.
+
+    Attributes:
+      name: where it is in the network.
+      shape: of its output for one image: height, width, channels, the last int or int64[P]; of a
+        classifier (classes,).
+      params: parameters, int or int64[P].
+      macs: multiply-adds for one image, int or int64[P].
+      wire: the kind of its cell, and the place among that kind's `Wire`s of the one that it is the
+        operation of; or None.
+    """
+
+    name: str
+    shape: tuple
+    params: np.ndarray
+    macs: np.ndarray
+    wire: tuple[str, int] | None = None
+
+
+class Wire(NamedTuple):
+    """What leads from one state of a cell to another.
+
+    Attributes:
+      source: name of the state that is read.
+      operation: name of what is applied, None for handing the state on.
+      target: name of the state that it is added to, or joined to.
+    """
+
+    source: str
+    operation: str | None
+    target: str
 
 
 @dataclasses.dataclass(frozen=True)

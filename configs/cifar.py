@@ -25,11 +25,12 @@ from configs import cifar_train
 def get_config(variant: str = "") -> ConfigDict:
     """The paper's search; variant "smoke" for minutes on two CPU cores."""
     config = ConfigDict()
-    config.seed = 0
+    config.seed = 0  # of all random draws
     config.devices = 0  # devices of each process to use; 0: all
     config.compilation_cache = "~/.cache/bnao_jax"  # folder of compiled programs; "": none
     config.checkpoint_every_steps = 2_000  # training steps between two checkpoints
     config.checkpoint_every_seconds = 600  # the same for time, in every phase
+    config.tensorboard = False  # event files beside metrics.jsonl, with the same figures
 
     config.data = data = ConfigDict()
     data.name = "cifar10"  # cifar10, cifar100, digits, arrays
@@ -38,7 +39,7 @@ def get_config(variant: str = "") -> ConfigDict:
     data.train_examples = 45_000  # images that train the supernet; 0: all but the validation part
     data.valid_examples = 5_000  # images of the train split held out for scoring
     data.shrink = 1  # divides the images' sides: each pixel becomes the mean of a square
-    data.flip = True
+    data.flip = True  # half of the images, left to right
     data.pad = 4  # pixels before a random crop
     data.cutout = 0  # side of the square cut out, pixels
 
@@ -72,17 +73,18 @@ def get_config(variant: str = "") -> ConfigDict:
     # by the step, complexity: (1 - t/T) to a power that falls with the path's size (CaLR),
     # complexity_mean: the same mean rate for all
     supernet.schedule = "cosine"
-    supernet.learning_rate = 0.025
-    supernet.learning_rate_end = 0.001
-    supernet.rate_decay = 0.97
-    supernet.exponent_least, supernet.exponent_most = 0.25, 4.0  # of complexity: largest, smallest
-    supernet.momentum = 0.9
-    supernet.nesterov = False
+    supernet.learning_rate = 0.025  # in the first epoch
+    supernet.learning_rate_end = 0.001  # of cosine, after the last epoch
+    supernet.rate_decay = 0.97  # of exponential: factor an epoch
+    supernet.exponent_least = 0.25  # power of complexity for the largest path
+    supernet.exponent_most = 4.0  # the same for the smallest
+    supernet.momentum = 0.9  # of SGD
+    supernet.nesterov = False  # Nesterov's momentum
     supernet.separate_momentum = False  # one for each operation of one random edge (nasbench201)
-    supernet.weight_decay = 3e-4
+    supernet.weight_decay = 3e-4  # added to the gradient, times the weight
     supernet.decay_vectors = True  # weight decay of scales and offsets, too
     supernet.clip = 5.0  # global norm of the gradient; 0: none
-    supernet.label_smoothing = 0.0
+    supernet.label_smoothing = 0.0  # share of the label spread over all classes
     supernet.drop_path_keep = 0.9  # at the last cell and the last step; 1: no drop path
     supernet.freeze_off_path = True  # no weight decay or momentum for weights off the path
     supernet.batch_norm = "local"  # statistics: local to a device, sync over all devices
@@ -90,7 +92,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.scoring = scoring = ConfigDict()
     scoring.images = 0  # the first so many of the validation part; 0: all
-    scoring.batch_size = 500
+    scoring.batch_size = 500  # images, which share their statistics
     scoring.statistics = "batch"  # batch: of the validation batch, estimated: on training images
     scoring.calibration_images = 2_000  # training images for estimated
     scoring.per_dispatch = 8  # architectures between two reports of progress
@@ -98,7 +100,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.search = search = ConfigDict()
     search.strategy = "nao"  # nao, evolution, bonas, random
     search.seeds = 1_000  # random architectures of round 1
-    search.rounds = 4
+    search.rounds = 4  # of training, scoring and proposing
     search.trained_rounds = 0  # first rounds that train; the others score what is new; 0: all
     search.proposals = 300  # new architectures of each later round
     search.max_params = placeholder(int)  # limit of the stand-alone network at `network`
@@ -107,14 +109,15 @@ def get_config(variant: str = "") -> ConfigDict:
     search.latencies = ""  # file that launch.inspect --latency has printed, for max_latency
     search.latency_batch = 1  # images
     search.control = 0  # random architectures scored at the end, for comparison
+    search.report = True  # report.html at the end
 
     config.nao = nao = ConfigDict()
     nao.seeds = 100  # K, best architectures moved uphill
     nao.exchanges = 10  # equivalent rewritings of each architecture to fit
     nao.held_out = 0.1  # share of the pool to test the controller on
-    nao.epochs = 1_000
-    nao.batch_size = 100
-    nao.learning_rate = 1e-3
+    nao.epochs = 1_000  # of each fit
+    nao.batch_size = 100  # rewritten architectures
+    nao.learning_rate = 1e-3  # of Adam
     nao.trade_off = 0.8  # weight of the scores' error against the decoder's
 
     config.evolution = evolution = ConfigDict()

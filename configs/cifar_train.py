@@ -24,18 +24,20 @@ from ml_collections import ConfigDict
 def recipe() -> ConfigDict:
     """How a network is trained alone: the paper's 600 epochs."""
     train = ConfigDict()
-    train.epochs = 600
+    train.epochs = 600  # passes over the train images
     train.batch_size = 128  # over all devices
     # cosine to learning_rate_end by the epoch, linear by the step, exponential by rate_decay
     train.schedule = "cosine"
-    train.learning_rate, train.learning_rate_end, train.rate_decay = 0.025, 0.0, 0.97
-    train.momentum = 0.9
-    train.nesterov = False
-    train.weight_decay = 5e-4
+    train.learning_rate = 0.025  # in the first epoch
+    train.learning_rate_end = 0.0  # of cosine and linear, at the end
+    train.rate_decay = 0.97  # of exponential: factor an epoch
+    train.momentum = 0.9  # of SGD
+    train.nesterov = False  # Nesterov's momentum
+    train.weight_decay = 5e-4  # added to the gradient, times the weight
     train.decay_vectors = True  # weight decay of scales and offsets, too
     train.clip = 5.0  # global norm of the gradient; 0: none
-    train.label_smoothing = 0.0
-    train.dropout = 0.4
+    train.label_smoothing = 0.0  # share of the label spread over all classes
+    train.dropout = 0.4  # before the classifier
     train.drop_path_keep = 0.8  # at the last cell and the last step; 1: no drop path
     train.auxiliary = True  # auxiliary head with loss weight 0.4
     train.average_decay = 0.0  # of a running mean of the weights, to evaluate with; 0: none
@@ -45,11 +47,12 @@ def recipe() -> ConfigDict:
 def get_config(variant: str = "") -> ConfigDict:
     """The paper's recipe; variant "smoke" for minutes on two CPU cores."""
     config = ConfigDict()
-    config.seed = 0
+    config.seed = 0  # of all random draws
     config.devices = 0  # devices of each process to use; 0: all
     config.compilation_cache = "~/.cache/bnao_jax"  # folder of compiled programs; "": none
     config.checkpoint_every_steps = 10_000  # training steps between two checkpoints
     config.checkpoint_every_seconds = 600  # the same for time
+    config.tensorboard = False  # event files beside metrics.jsonl, with the same figures
     config.arch = ""  # the architecture; --arch sets it
     config.warm_start = ""  # folder of a search whose shared weights it begins with; "": random
 
@@ -60,7 +63,7 @@ def get_config(variant: str = "") -> ConfigDict:
     data.train_examples = 0  # images to train on; 0: all but the validation part
     data.valid_examples = 0  # images of the train split held out; 0: none
     data.shrink = 1  # divides the images' sides: each pixel becomes the mean of a square
-    data.flip = True
+    data.flip = True  # half of the images, left to right
     data.pad = 4  # pixels before a random crop
     data.cutout = 16  # side of the square cut out, pixels
 

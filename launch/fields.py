@@ -126,8 +126,8 @@ SHARES = (
 )
 KEEPS = ("supernet.drop_path_keep", "evolution.mutation_rate", *_alone("drop_path_keep"))
 SWITCHES = (
-    *("space.channel_choice", "data.flip", "supernet.freeze_off_path"),
-    "supernet.path_per_device",
+    *("space.channel_choice", "data.flip", "supernet.freeze_off_path", "tensorboard"),
+    *("supernet.path_per_device", "search.report"),
     *("supernet.nesterov", "supernet.separate_momentum"),
     *("supernet.decay_vectors", "supernet.from_scratch"),
     *_alone("auxiliary", "nesterov", "decay_vectors"),

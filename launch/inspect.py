@@ -1,5 +1,7 @@
-"""Tells what architectures cost, and how long they take.
+"""Tells what a search space holds, what architectures cost, and how long they take.
 
+    python -m launch.inspect --config=configs/cifar.py --space --config.search.max_params=600000
+    python -m launch.inspect --config=configs/cifar.py --arch=naonet_v2 --picture=cells.svg
     python -m launch.inspect --config=configs/cifar.py --archs=FILE
     echo "1 1 0 1 2 4 …" | python -m launch.inspect --config=configs/cifar.py --archs=-
     python -m launch.inspect --config=configs/cifar.py --random=40 --latency > latencies.jsonl
@@ -7,6 +9,12 @@
 Flags:
   --config=FILE[:VARIANT]   the experiment that names space, width, depth and image size
   --config.FIELD=VALUE      changes one of its fields, for example --config.network.channels=36
+  --space                   prints what random architectures cost, and the share of them within
+                            the limits of config.search, before any search
+  --samples=N               random architectures for that; 10,000 by default
+  --arch=WHAT               prints one architecture layer by layer. WHAT is its text, a file, the
+                            folder of a search, or a published name
+  --picture=FILE            draws its cells; FILE ends in .svg, .png or .pdf
   --archs=FILE              architectures, one a line; "-" reads standard input
   --random=N                so many random ones instead
   --latency                 measures each, compiled and warm, on the first device: each takes
@@ -15,9 +23,9 @@ Flags:
   --batch_sizes=N,N         of images, for --latency; 1 by default
   --repeats=N               runs that are timed
 
-Prints one JSON object a line: arch, params (without auxiliary head), macs (multiply-adds of the
-convolutions and the linear layer for one image), latency (of each batch size the median, min and
-max in seconds, and the device).
+With --archs and --random it prints one JSON object a line: arch, params (without auxiliary head),
+macs (multiply-adds of the convolutions and the linear layer for one image), latency (of each batch
+size the median, min and max in seconds, and the device).
 """
 
 import json
@@ -32,20 +40,53 @@ LATENCY = flags.DEFINE_bool("latency", False, "Whether to measure how long each 
 BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1"], "Batch sizes, for --latency.")
 REPEATS = flags.DEFINE_integer("repeats", 20, "Runs that are timed.", lower_bound=1)
 ARCHS = flags.DEFINE_string("archs", None, 'File of architectures, one a line; "-": standard input')
+SPACE = flags.DEFINE_bool("space", False, "Whether to show what the whole space costs.")
+SAMPLES = flags.DEFINE_integer(
+    *("samples", 10_000, "Random architectures of the space.", 1, 1_000_000)
+)
+ARCH = flags.DEFINE_string("arch", None, "One architecture, layer by layer.")
+PICTURE = flags.DEFINE_string("picture", None, "File for a picture of it.")
 
 
 def main():
-    """Prints the cost of the architectures that the flags name."""
+    """Prints the costs of the architectures that the flags name."""
     config = command.required(command.CONFIG, "configs/cifar.py")
-    if (ARCHS.value is None) == (RANDOM.value is None):
-        raise command.UsageError("--archs=FILE or --random=N says which architectures; one of them")
+    which = (ARCHS.value, RANDOM.value, ARCH.value, SPACE.value or None)
+    if sum(one is not None for one in which) != 1:
+        raise command.UsageError(
+            "--archs=FILE, --random=N, --arch=WHAT or --space says which architectures; one of them"
+        )
+    if PICTURE.value and ARCH.value is None:
+        raise command.UsageError("--picture goes with --arch")
     batches = [_batch(text) for text in BATCH_SIZES.value]
-    from launch import fields, latencies, wiring
-    from launch.progress import Display
+    from launch import fields, inspecting, wiring
 
+    inspecting.check_picture(PICTURE.value)
     fields.check_fields(config, fields.job_of(config))
     shape, classes = wiring.form(config)
     outline = wiring.make_outline(config, classes)
+    if SPACE.value:
+        inspecting.show_space(config, outline, shape, SAMPLES.value)
+    elif ARCH.value is not None:
+        _show_one(config, outline, shape)
+    else:
+        _print_all(config, outline, shape, batches)
+
+
+def _show_one(config, outline, shape):
+    from launch import architectures, inspecting
+
+    text = architectures.named(config, ARCH.value)
+    architecture = outline.space.parse(text)
+    if PICTURE.value:
+        inspecting.draw_cells(config, outline, architecture, PICTURE.value)
+    inspecting.show_layers(config, outline, shape, architecture)
+
+
+def _print_all(config, outline, shape, batches):
+    from launch import latencies, wiring
+    from launch.progress import Display
+
     space = outline.space
     if RANDOM.value:
         pool = wiring.named("--random", space.sample, wiring.key_of(config), RANDOM.value)

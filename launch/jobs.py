@@ -13,13 +13,15 @@ from bnao_jax import data
 from bnao_jax.checkpoint import CheckpointError, Checkpoints
 from bnao_jax.metrics import MetricsWriter
 from bnao_jax.parallel import from_first
-from launch import wiring, workdir
+from launch import machine, wiring, workdir
 from launch.command import UsageError, enable_compilation_cache
+from launch.events import check_events, events_of
 from launch.keeper import Keeper, Stopped
 from launch.processes import on_first
 from launch.progress import Display
 
 DISPATCH_SECONDS = 2.0  # of work between two reports of progress
+COMPILATION = "/jax/core/compile/backend_compile_duration"  # or reading from the cache
 
 
 class TrainingError(ValueError):
@@ -39,6 +41,7 @@ def run(make_job, config, folder, *, check, check_data, finished, restart=False)
       restart: whether an earlier job there is set aside.
     """
     check(config)
+    check_events(config)
     with contextlib.ExitStack() as held:
         claim = workdir.claimed(folder, config.to_dict(), restart=restart)
         folder = held.enter_context(on_first(claim))
@@ -92,7 +95,7 @@ class Job:
     `progress` is a tree of arrays: all that a checkpoint holds. `restore` takes it up.
 
     Attributes:
-      PARTS: what the time is counted of.
+      PARTS: what the time is counted of; compilation, which is within them, is counted beside.
     """
 
     PARTS = ()
@@ -105,7 +108,7 @@ class Job:
         self.space = self.outline.space
         self.cost_of = wiring.make_cost(config, self.outline, images.image_shape)
         self.progress = None
-        self.seconds = dict.fromkeys(self.PARTS, 0.0)
+        self.seconds = dict.fromkeys((*self.PARTS, "compilation"), 0.0)
         self.running = None  # the part that takes time now, and since when
         self.display = Display(quiet=folder is None)
         self.keeper = Keeper(
@@ -139,6 +142,7 @@ class Job:
             # First of all: without it nobody could tell what the rest belongs to.
             config = self.config.to_json_best_effort(indent=2)
             workdir.write(self.folder / workdir.CONFIG, config + "\n")
+            workdir.write_json(self.folder / workdir.MACHINE, machine.facts(self.devices))
             path = self.folder / workdir.CHECKPOINTS
             self.checkpoints = held.enter_context(Checkpoints(path))
         if kept := self.newest():
@@ -153,9 +157,19 @@ class Job:
                 raise UsageError("the job in --workdir is on other images than these")
             self.restore(kept["arrays"])
             self.say(f"continuing from checkpoint {kept['number']}: {self.where()}")
-        path = self.folder and self.folder / workdir.METRICS
-        self.metrics = MetricsWriter(path, position=position, seconds=seconds)
+        path, on_row = self.folder and self.folder / workdir.METRICS, None
+        if self.folder is not None and self.config.tensorboard:
+            on_row = held.enter_context(events_of(self.folder / workdir.EVENTS, seconds))
+        self.metrics = MetricsWriter(path, position=position, seconds=seconds, on_row=on_row)
         held.callback(self.metrics.close)
+        jax.monitoring.register_event_duration_secs_listener(self.on_duration)
+        held.callback(jax.monitoring.unregister_event_duration_listener, self.on_duration)
+
+    def on_duration(self, event, seconds, **facts):
+        """Counts the time of compilation; jax calls it."""
+        del facts
+        if event == COMPILATION:
+            self.seconds["compilation"] += seconds
 
     def newest(self):
         """The newest checkpoint as a dict, on every process; None if there is none."""

@@ -1,8 +1,6 @@
 """The ranking job: supernets of several seeds, their scores, and how well these rank the truth."""
 
-import importlib.metadata
 import math
-import platform
 from typing import NamedTuple
 
 import jax
@@ -10,10 +8,9 @@ import numpy as np
 
 from bnao_jax import ranking, supernet_training
 from bnao_jax.checkpoint import fill
-from launch import jobs, pictures, wiring, workdir
+from launch import jobs, machine, pictures, wiring, workdir
 from launch.command import UsageError
 from launch.fields import check_fields
-from launch.results import PACKAGES
 from launch.spaces import SPACES
 from launch.trainings import ACCURACY, LOSS, NO_SCORES, TrainingJob
 from launch.truth import load_truth
@@ -251,7 +248,6 @@ class Ranking(TrainingJob):
             }
 
         nested = {name: of(part) for name, part in parts.items()}
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         return nested.pop("") | {
             **nested,
             "score": self.config.rank.score,
@@ -265,7 +261,7 @@ class Ranking(TrainingJob):
             "images_scored_with": wiring.scored_examples(self.config),
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "devices": [f"{d.platform} {d.device_kind}" for d in self.devices],
-            "versions": {"python": platform.python_version()} | versions,
+            "versions": machine.versions(),
         }
 
     def agreement(self, found):

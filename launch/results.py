@@ -1,13 +1,8 @@
 """What a search leaves behind: its files and a summary."""
 
-import importlib.metadata
-import platform
-
 import numpy as np
 
-from launch import workdir
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "ml_collections")
+from launch import machine, workdir
 
 
 class Results:
@@ -58,8 +53,7 @@ class Results:
         """Writes result.json, with the versions of what ran, and prints the summary."""
         if self._folder is None:
             return
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-        result |= {"versions": {"python": platform.python_version()} | versions}
+        result |= {"versions": machine.versions()}
         workdir.write_json(self._folder / workdir.RESULT, result)
         print(summary(result, self._folder))
 

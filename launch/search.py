@@ -20,7 +20,7 @@ Ctrl-C keep it and end it (Ctrl-C twice: at once).
 
 The folder receives pool.jsonl (every architecture with its cost, round, score and how often it was
 trained), result.json (the best, seeds, versions, seconds per phase), metrics.jsonl, config.json,
-checkpoints (the newest two, and the best by score).
+machine.json, checkpoints (the newest two, and the best by score), and report.html, which shows it.
 """
 
 import sys

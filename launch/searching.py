@@ -19,12 +19,29 @@ PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
 def run(config, folder, *, restart=False) -> int:
     """Runs or continues the search of a config in a folder; returns the exit status."""
     make = lambda *made: Search(*made)
-    checks = dict(
-        check=check,
-        check_data=wiring.check_data,
-        finished=jobs.finished_by(workdir.RESULT, "search", summary),
-    )
+    told = jobs.finished_by(workdir.RESULT, "search", summary)
+
+    def finished(folder):
+        done = told(folder)
+        if done and not (folder / workdir.REPORT).exists():
+            report(config, folder)
+        return done
+
+    checks = dict(check=check, check_data=wiring.check_data, finished=finished)
     return jobs.run(make, config, folder, restart=restart, **checks)
+
+
+def report(config, folder):
+    """Makes the report of a finished search, if it is wanted; says so where that fails."""
+    if not config.search.report:
+        return
+    try:
+        from launch import reporting  # what draws is not needed to search
+
+        print(f"Report: {reporting.report(folder)}", flush=True)
+    except Exception as error:  # whatever it is, the search is done and kept
+        lines = " ".join(str(error).split()) or type(error).__name__
+        print(f"warning: there is no report: {lines}; python -m launch.report tries again")
 
 
 def check(config):
@@ -94,6 +111,8 @@ class Search(TrainingJob):
         self.rounds()
         self.score_control()
         self.finish(*self.finals())
+        if self.folder is not None:
+            report(self.config, self.folder)
 
     def weights(self, progress):
         """Shared weights, and the training state of the final under way."""

@@ -13,6 +13,7 @@ from bnao_jax.spaces.nao import inheritance as nao_inheritance
 from bnao_jax.spaces.nao import network as nao_network
 from bnao_jax.spaces.nao import space as nao_space
 from bnao_jax.spaces.nao import supernet as nao_supernet
+from bnao_jax.spaces.nao import wires as nao_wires
 from bnao_jax.spaces.nao.published import PUBLISHED as NAO_PUBLISHED
 from bnao_jax.spaces.nasbench201 import cost as nasbench201_cost
 from bnao_jax.spaces.nasbench201 import graph as nasbench201_graph
@@ -20,11 +21,13 @@ from bnao_jax.spaces.nasbench201 import inheritance as nasbench201_inheritance
 from bnao_jax.spaces.nasbench201 import network as nasbench201_network
 from bnao_jax.spaces.nasbench201 import space as nasbench201_space
 from bnao_jax.spaces.nasbench201 import supernet as nasbench201_supernet
+from bnao_jax.spaces.nasbench201 import wires as nasbench201_wires
 from bnao_jax.spaces.shufflenet import cost as shufflenet_cost
 from bnao_jax.spaces.shufflenet import inheritance as shufflenet_inheritance
 from bnao_jax.spaces.shufflenet import network as shufflenet_network
 from bnao_jax.spaces.shufflenet import space as shufflenet_space
 from bnao_jax.spaces.shufflenet import supernet as shufflenet_supernet
+from bnao_jax.spaces.shufflenet import wires as shufflenet_wires
 from bnao_jax.spaces.shufflenet.published import PUBLISHED as SHUFFLENET_PUBLISHED
 from launch.command import UsageError
 
@@ -49,6 +52,8 @@ class Space(NamedTuple):
       heads: names of the settings that `network` knows.
       cost: `(outline, pool, image_shape)` to a `Cost`.
       macs: `(outline, image_shape)` to the multiply-adds of an architecture in pure jnp; or None.
+      layers: the same to the `Layer`s that it is the sum of.
+      wires: `(outline, architecture)` to the `Wire`s of each kind of cell.
       inherit: `(outline, shared weights, architecture, weights of the network)` to the latter with
         shared ones among them, and how many numbers those are.
       strata: from a pool to the stratum int[P] of each, from 0; or None.
@@ -69,6 +74,8 @@ class Space(NamedTuple):
     heads: tuple[str, ...]
     cost: Callable
     macs: Callable | None
+    layers: Callable
+    wires: Callable
     inherit: Callable
     strata: Callable | None
     connected: Callable | None
@@ -211,6 +218,8 @@ SPACES = {
         heads=("dropout", "auxiliary"),
         cost=nao_cost.cost,
         macs=None,
+        layers=nao_cost.layers,
+        wires=nao_wires.wires,
         inherit=nao_inheritance.inherit,
         strata=None,
         connected=None,
@@ -230,6 +239,8 @@ SPACES = {
         heads=("dropout",),
         cost=nasbench201_cost.cost,
         macs=None,
+        layers=nasbench201_cost.layers,
+        wires=nasbench201_wires.wires,
         inherit=nasbench201_inheritance.inherit,
         strata=nasbench201_space.strata,
         connected=nasbench201_space.connected,
@@ -249,6 +260,8 @@ SPACES = {
         heads=("dropout",),
         cost=shufflenet_cost.cost,
         macs=shufflenet_cost.macs_of,
+        layers=shufflenet_cost.layers,
+        wires=shufflenet_wires.wires,
         inherit=shufflenet_inheritance.inherit,
         strata=None,
         connected=None,

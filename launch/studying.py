@@ -1,7 +1,5 @@
 """The study job: what the length of training, the sampler and the sizes do to the ranking."""
 
-import importlib.metadata
-import platform
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +7,9 @@ import numpy as np
 
 from bnao_jax import ranking, sampler, supernet_training
 from bnao_jax.checkpoint import fill
-from launch import jobs, pictures, wiring, workdir
+from launch import jobs, machine, pictures, wiring, workdir
 from launch.command import UsageError
 from launch.fields import check_fields
-from launch.results import PACKAGES
 from launch.trainings import ACCURACY, LOSS, NO_SCORES, TrainingJob
 from launch.truth import load_truth
 
@@ -275,7 +272,6 @@ class Study(TrainingJob):
 
     def result(self):
         """What study.json holds."""
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         return {
             "by": {score: self.table_of(score) for score in SCORES},
             "score": self.config.study.score,
@@ -287,7 +283,7 @@ class Study(TrainingJob):
             "seeds": self.config.seeds,
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "devices": [f"{d.platform} {d.device_kind}" for d in self.devices],
-            "versions": {"python": platform.python_version()} | versions,
+            "versions": machine.versions(),
         }
 
     def table_of(self, score):

@@ -1,7 +1,5 @@
 """The training job: one architecture alone, from random or shared weights to its accuracy."""
 
-import importlib.metadata
-import platform
 from typing import NamedTuple
 
 import jax
@@ -10,9 +8,8 @@ import numpy as np
 from bnao_jax import data, training
 from bnao_jax.checkpoint import fill
 from bnao_jax.parallel import replicate
-from launch import jobs, pictures, wiring, workdir
+from launch import jobs, machine, pictures, wiring, workdir
 from launch.fields import check_fields
-from launch.results import PACKAGES
 from launch.spaces import SPACES
 from launch.trainings import TrainingJob
 from launch.warm_start import shared_weights
@@ -200,7 +197,6 @@ class Training(TrainingJob):
         if self.folder is None:
             return
         cost, rows = self.cost(), self.progress.epochs
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         result = {
             "arch": self.space.format(self.architecture),
             "space": self.space.name,
@@ -217,7 +213,7 @@ class Training(TrainingJob):
             "seed": self.config.seed,
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "devices": [f"{d.platform} {d.device_kind}" for d in self.devices],
-            "versions": {"python": platform.python_version()} | versions,
+            "versions": machine.versions(),
         }
         pictures.write(self.folder, training=pictures.training(rows))
         workdir.write_json(self.folder / workdir.RESULT, result)

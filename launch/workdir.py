@@ -15,11 +15,13 @@ POOL, CONTROL, RESULT = "pool.jsonl", "control.jsonl", "result.json"
 SCORES, RANKING, STUDY = "scores.jsonl", "ranking.json", "study.json"
 SEARCHES, COMPARISON = "searches.jsonl", "comparison.json"
 METRICS, CONFIG, NETWORK = "metrics.jsonl", "config.json", "network.json"
-CHECKPOINTS, LOCK = "checkpoints", "lock"
+MACHINE, CHECKPOINTS, LOCK = "machine.json", "checkpoints", "lock"
+EVENTS, REPORT, PICTURES = "tensorboard", "report.html", "report"
 # Fields that may change when a run is continued: they change how it runs, not what it finds.
 FREE = (
     *("devices", "compilation_cache", "checkpoint_every_steps", "checkpoint_every_seconds"),
-    *("data.data_dir", "data.path", "scoring.per_dispatch", "truth"),
+    *("data.data_dir", "data.path", "scoring.per_dispatch", "truth", "tensorboard"),
+    "search.report",
 )
 
 
@@ -79,13 +81,13 @@ def _check(folder, config):
             )
         return
     try:
-        before = _fields(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        before = fields_of(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
     except (ValueError, AttributeError):
         raise UsageError(
             f"--workdir={folder}: its {CONFIG} cannot be read; choose another folder, or --restart "
             "to set that one aside"
         ) from None
-    now = _fields(json.loads(json.dumps(config)))
+    now = fields_of(json.loads(json.dumps(config)))
     differing = [
         f"config.{name} was {before.get(name)!r} and is {now.get(name)!r}"
         for name in sorted(before.keys() | now.keys())
@@ -98,12 +100,12 @@ def _check(folder, config):
         )
 
 
-def _fields(config, prefix=""):
+def fields_of(config, prefix=""):
     """A nested dict as one from "a.b" to values."""
     found = {}
     for name, value in config.items():
         if isinstance(value, dict):
-            found |= _fields(value, f"{prefix}{name}.")
+            found |= fields_of(value, f"{prefix}{name}.")
         else:
             found[prefix + name] = value
     return found

@@ -84,7 +84,9 @@ def test_result_file(searched):
     scores = {row["arch"]: row["score"] for row in read(folder / "pool.jsonl")}
     top = sorted(scores.values())[-2:]
     assert sorted(row["score"] for row in result["best"]) == top
-    assert set(result["seconds"]) == {"train", "score", "strategy", "final"}
+    assert set(result["seconds"]) == {"train", "score", "strategy", "final", "compilation"}
+    machine = json.loads((folder / "machine.json").read_text())
+    assert machine["versions"] == result["versions"] and machine["devices"] == 1
     assert result["versions"]["jax"] == jax.__version__
     assert result["control"][0]["arch"] not in scores
     phases = {row["phase"] for row in read(folder / "metrics.jsonl")}

@@ -7,7 +7,8 @@ from flax import linen as nn
 
 from bnao_jax.nn import layers
 from bnao_jax.spaces.nao.cost import cost
-from bnao_jax.spaces.nao.network import Edge, Network
+from bnao_jax.spaces.nao.cost import layers as layers_of
+from bnao_jax.spaces.nao.network import Cell, Edge, Network
 from bnao_jax.spaces.nao.space import Outline
 from bnao_jax.spaces.nao.supernet import Supernet
 
@@ -54,6 +55,54 @@ def test_cost_is_what_the_network_holds(outline, image_shape, key):
     found = cost(outline, pool, image_shape)
     expected = [measured(outline, row, image_shape) for row in pool]
     np.testing.assert_array_equal(np.stack([found.params, found.macs], 1), expected)
+
+
+@pytest.mark.parametrize(
+    "outline, image_shape",
+    [
+        (Outline(4, 1, 5, nodes=2), (8, 8, 3)),
+        (Outline(4, 1, 5, "imagenet", "middle", 2), (33, 32, 3)),
+    ],
+    ids=str,
+)
+def test_layers_are_the_modules_of_the_network(outline, image_shape, key):
+    """Parameters of each cell, edge and calibration, and the shapes that leave the cells."""
+    architecture = outline.space.sample(key, 1)
+    shapes = {}
+
+    def note(next_call, args, kwargs, context):
+        out = next_call(*args, **kwargs)
+        if context.method_name == "__call__" and isinstance(context.module, Cell | Edge):
+            shapes["/".join(context.module.path)] = (*out.shape[1:3], out.shape[0])
+        return out
+
+    network = Network(outline, tuple(int(choice) for choice in architecture[0]))
+    with nn.intercept_methods(note):
+        images = np.zeros((1, *image_shape), np.float32)
+        params = jax.eval_shape(network.init, jax.random.key(0), images)["params"]
+    size = lambda *path: sum(
+        leaf.size
+        for at, leaf in jax.tree.leaves_with_path(params)
+        if tuple(key.key for key in at[: len(path)]) == path
+    )
+    found = list(layers_of(outline, architecture, image_shape))
+    assert sum(np.sum(layer.params) for layer in found if "stem" in layer.name) == size("stem")
+    assert found[-1].params == size("classifier")
+    for n, plan in enumerate(outline.plan()):
+        place = f"cell {n + 1} ({'reduction' if plan.reduction else 'normal'}), "
+        own = {layer.name.removeprefix(place): layer for layer in found if place in layer.name}
+        edges = [layer for layer in found if place in layer.name and layer.wire is not None]
+        assert [edge.params for edge in edges] == [
+            size(f"cell{n}", f"edge{at}") for at in range(2 * outline.nodes)
+        ]
+        assert [edge.shape for edge in edges] == [
+            shapes[f"cell{n}/edge{at}"] for at in range(2 * outline.nodes)
+        ]
+        assert own["from cell k-2"].params == size(f"cell{n}", "first")
+        assert own["from cell k-1"].params == size(f"cell{n}", "second")
+        assert own["output"].shape == shapes[f"cell{n}"]
+        of_cell = sum(np.sum(layer.params) for layer in found if place in layer.name)
+        assert of_cell == size(f"cell{n}")
 
 
 def test_published_architecture():

@@ -13,7 +13,7 @@ from jax import lax
 
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.space import ArchitectureError
-from bnao_jax.spaces.nasbench201.cost import cost
+from bnao_jax.spaces.nasbench201.cost import cost, layers
 from bnao_jax.spaces.nasbench201.inheritance import inherit
 from bnao_jax.spaces.nasbench201.network import Network
 from bnao_jax.spaces.nasbench201.space import (
@@ -54,6 +54,23 @@ def test_costs_are_the_benchmark_s():
     expected = lambda name: [round(float(row[name]) * 1e6) for row in rows]
     np.testing.assert_array_equal(found.params, expected("params_M_cifar10"))
     np.testing.assert_array_equal(found.macs, expected("macs_M_cifar10"))
+
+
+def test_layers_are_the_modules_of_the_network():
+    pool, image_shape = np.array([ALL_OPERATIONS]), (8, 8, 3)
+    network = Network(TINY, ALL_OPERATIONS)
+    images = np.zeros((1, *image_shape), np.float32)
+    params = jax.eval_shape(network.init, jax.random.key(0), images)["params"]
+    sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(own)) for name, own in params.items()}
+    found = list(layers(TINY, pool, image_shape))
+    of = lambda name: sum(np.sum(n) for at, _, n, *_ in found if at.split(",")[0] == name)
+    assert of("stem") == sizes["stem"] and of("classifier") == sizes["classifier"]
+    assert [of(f"halving {n}") for n in (1, 2)] == [sizes["halving1"], sizes["halving2"]]
+    cells = [sizes[f"stage{stage}_cell{n}"] for stage in range(3) for n in range(2)]
+    assert [of(f"cell {n + 1}") for n in range(6)] == cells
+    assert [layer.shape for layer in found if layer.wire == ("cell", 0)][::2] == [
+        *((8, 8, 2), (4, 4, 4), (2, 2, 8))
+    ]
 
 
 def test_texts_are_the_benchmark_s():

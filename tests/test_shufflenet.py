@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from bnao_jax.nn.initialization import initialize
-from bnao_jax.spaces.shufflenet.cost import cost, macs_of
+from bnao_jax.spaces.shufflenet.cost import cost, layers, macs_of
 from bnao_jax.spaces.shufflenet.inheritance import inherit
 from bnao_jax.spaces.shufflenet.network import Network
 from bnao_jax.spaces.shufflenet.space import Outline, Stage
@@ -74,6 +74,24 @@ def test_multiply_adds_by_hand():
     main = 4 * 4 * 4 * 6 + 2 * 2 * (25 * 6 + 6 * 8)
     found = cost(outline, np.array([[1]]), (8, 8, 3))
     assert found.macs[0] == stem + side + main + last + linear
+
+
+@pytest.mark.parametrize("channel_choice", [False, True])
+def test_layers_add_up_to_the_cost_and_name_their_blocks(channel_choice, key):
+    outline = Outline(16, 2, 10, "cifar", channel_choice)
+    pool = np.asarray(outline.space.random(key, 5))
+    found, whole = list(layers(outline, pool, (32, 32, 3))), cost(outline, pool, (32, 32, 3))
+    for name in ("params", "macs"):
+        total = sum(getattr(layer, name) + np.zeros(5, np.int64) for layer in found)
+        np.testing.assert_array_equal(total, getattr(whole, name))
+    blocks = [layer for layer in found if layer.wire]
+    wires = SPACES["shufflenet"].wires(outline, pool[0])
+    targets = [wires[kind][place].target for kind, place in (layer.wire for layer in blocks)]
+    assert targets == [layer.name.split(", ")[1] for layer in blocks]
+    assert targets == [f"block {n + 1}" for n in range(outline.blocks)]
+    assert [layer.shape for layer in blocks][::3] == [
+        *((32, 32, 64), (16, 16, 160), (8, 8, 320), (4, 4, 640))
+    ]
 
 
 def test_texts_and_bad_outlines():

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from bnao_jax.ranking import pairwise_accuracy
 from bnao_jax.search import begin, search
 from bnao_jax.space import SearchSpace
 from bnao_jax.spaces.nao.graph import graph_form
@@ -117,8 +118,12 @@ def test_proposals_are_better_than_random(name):
     facts = [row for row in facts if row]
     for key, least in BETTER_THAN_CHANCE.get(name, {}).items():
         assert np.mean([row[key] for row in facts if key in row]) > least
-    if name == "nao":
-        assert all(row["decoded_new"] + row["filled_at_random"] == PROPOSALS for row in facts)
+    for row in facts if name == "nao" else ():
+        assert row["decoded_new"] + row["filled_at_random"] == PROPOSALS
+        assert row["decoded_invalid"] == 0
+        assert row["decoded"] >= row["decoded_new"] + row["decoded_repeated"]
+        scores, predicted = row["held_out_scores"], row["held_out_predicted"]
+        assert pairwise_accuracy(predicted, scores) == row["held_out_pairwise_accuracy"]
 
 
 def test_nao_refuses_more_than_its_capacity(key):

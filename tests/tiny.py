@@ -31,7 +31,7 @@ def tiny():
     config.search.control = 4
     config.nao.seeds, config.nao.epochs, config.nao.exchanges = 6, 2, 2
     config.final.top, config.final.epochs, config.final.batch_size = 2, 1, 32
-    config.search.max_params = 4_000
+    config.search.max_params, config.search.report = 4_000, False
     return config
 
 

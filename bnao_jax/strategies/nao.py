@@ -110,6 +110,8 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
             "controller_nll": float(losses["nll"]),
             "held_out_pairwise_accuracy": pairwise_accuracy(predicted[test], targets[test]),
             "held_out_reconstruction": float(np.mean(decoded[test] == known[: len(pool)][test])),
+            "held_out_scores": scores[test].tolist(),
+            "held_out_predicted": (low + (high - low) * predicted[test]).tolist(),  # of them
         }
         return state, facts
 
@@ -117,12 +119,15 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
         best = state["pool"][np.argsort(-state["scores"], kind="stable")[: settings.seeds]]
         seeds = space.to_tokens(pad(best, min(settings.seeds, capacity)))
         found, known, refused, decoded, step_size = [], set(seen), 0, 0, 0
+        repeated, invalid, options = 0, 0, np.array(space.options)
         while len(found) < size and step_size < MAX_STEP_SIZE:
             step_size += 1
             moved = nao.ascend(controller, state["fit"].params, seeds, step_size)
             pool = np.asarray(space.from_tokens(moved))[: len(best)]
             decoded += len(pool)
+            invalid += int(np.sum(((pool < 0) | (pool >= options)).any(1)))
             fresh = space.unseen(pool, known)
+            repeated += len(pool) - len(fresh)
             if accept is not None and len(fresh):
                 kept = np.asarray(accept(fresh))
                 refused += int(np.sum(~kept))
@@ -133,6 +138,8 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
         facts = {
             "decoded": decoded,
             "decoded_new": len(found),
+            "decoded_repeated": repeated,
+            "decoded_invalid": invalid,  # 0: the decoder can emit nothing else than architectures
             "decoded_beyond_limit": refused,
             "largest_step_size": step_size,
             "filled_at_random": size - len(found),

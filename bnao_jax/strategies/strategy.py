@@ -15,9 +15,9 @@ class Strategy(NamedTuple):
       name: what reports call it.
       init: `init(key) -> state`.
       tell: `tell(state, key, pool [P, D], scores [P], on_part) -> (state, facts)`; gets everything
-        scored so far, newly scored each time. `facts` is a dict of numbers for the log. Where this
-        is long work, `on_part(state, done, total)` is called between its parts, and the same call
-        with such a state goes on from there to the same end.
+        scored so far, newly scored each time. `facts` is a dict of numbers, or lists of them, for
+        the log. Where this is long work, `on_part(state, done, total)` is called between its parts,
+        and the same call with such a state goes on from there to the same end.
       ask: `ask(state, key, size, seen) -> (pool [size, D], facts)`: architectures whose keys
         (`SearchSpace.keys`) are not in `seen`, each once. Every architecture satisfies the limit
         that the strategy was made with.

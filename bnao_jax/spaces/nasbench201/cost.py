@@ -6,29 +6,49 @@ convolutions and of the linear layer, its offset counted, for one image.
 
 import numpy as np
 
-from bnao_jax.space import Cost
-from bnao_jax.spaces.nasbench201.space import CANDIDATES, STAGES, Outline
+from bnao_jax.space import Cost, Layer
+from bnao_jax.spaces.nasbench201.space import CANDIDATES, EDGES, Outline
+from bnao_jax.spaces.nasbench201.wires import CELL, STATES
 
 
 def cost(outline: Outline, pool, image_shape=(32, 32, 3)) -> Cost:
     """The cost of each architecture of a pool [P, D], trained alone on images [H, W, C]."""
+    total = np.zeros((2, len(pool)), np.int64)
+    for layer in layers(outline, pool, image_shape):
+        total[0] += layer.params
+        total[1] += layer.macs
+    return Cost(*total)
+
+
+def layers(outline: Outline, pool, image_shape=(32, 32, 3)):
+    """Yields the `Layer`s of the networks of a pool [P, D], from the images [H, W, C] on."""
     height, width, image_channels = image_shape
-    pool, widths = np.asarray(pool), outline.widths
-    params = np.full(len(pool), _convolution(image_channels, widths[0], 3), np.int64)
-    macs = np.full(len(pool), height * width * image_channels * widths[0] * 9, np.int64)
-    for stage, c in enumerate(widths):
+    pool, size = np.asarray(pool), (height, width)
+    operations = CANDIDATES.values()
+    kernels = np.array([op.kernel if op.full else 0 for op in operations], np.int64)[pool]  # [P, E]
+    before = outline.widths[0]
+    yield _convolution("stem", size, image_channels, before, 3)
+    for stage, c in enumerate(outline.widths):
         if stage:
-            before, height, width = c // 2, -(-height // 2), -(-width // 2)
-            params += _convolution(before, c, 3) + _convolution(c, c, 3) + before * c
-            macs += height * width * (9 * before * c + 9 * c * c + before * c)
-        kernels = np.array([op.kernel if op.full else 0 for op in CANDIDATES.values()], np.int64)
-        weights = (kernels[pool] ** 2 * c * c).sum(1)
-        params += outline.cells * (weights + 2 * c * (kernels[pool] > 0).sum(1))
-        macs += outline.cells * height * width * weights
-    linear = (widths[STAGES - 1] + 1) * outline.classes
-    return Cost(params + 2 * widths[-1] + linear, macs + linear)
+            size = tuple(-(-n // 2) for n in size)
+            yield _convolution(f"halving {stage}, first convolution", size, before, c, 3)
+            yield _convolution(f"halving {stage}, second convolution", size, c, c, 3)
+            projection = before * c, before * c * size[0] * size[1]
+            yield Layer(f"halving {stage}, projection", (*size, c), *projection)
+        for n in range(outline.cells):
+            for edge, (node, _) in enumerate(EDGES):
+                name = f"cell {stage * outline.cells + n + 1}, {STATES[node]}"
+                weights = kernels[:, edge] ** 2 * c * c
+                params = weights + 2 * c * (kernels[:, edge] > 0)
+                macs = weights * size[0] * size[1]
+                yield Layer(name, (*size, c), params, macs, wire=(CELL, edge))
+        before = c
+    yield Layer("norm", (*size, before), 2 * before, 0)
+    linear = (before + 1) * outline.classes
+    yield Layer("classifier", (outline.classes,), linear, linear)
 
 
-def _convolution(inputs, outputs, kernel):
-    """Parameters of a convolution with its norm."""
-    return inputs * outputs * kernel**2 + 2 * outputs
+def _convolution(name, size, before, after, kernel):
+    """A convolution with its norm."""
+    weights = before * after * kernel**2
+    return Layer(name, (*size, after), weights + 2 * after, weights * size[0] * size[1])

@@ -7,9 +7,10 @@ image, without offsets and norms. Of the published sizes (3.5 M and 3.4 M) the n
 import jax.numpy as jnp
 import numpy as np
 
-from bnao_jax.space import Cost
+from bnao_jax.space import Cost, Layer
 from bnao_jax.spaces.shufflenet.blocks import shape, sizes, units
 from bnao_jax.spaces.shufflenet.space import RATIOS, STRIDES, Outline, width_of
+from bnao_jax.spaces.shufflenet.wires import stage_of
 
 
 def tables(outline: Outline, image_shape=(224, 224, 3)):
@@ -19,24 +20,52 @@ def tables(outline: Outline, image_shape=(224, 224, 3)):
       a `Cost` of one network, and a `Cost` of int64[blocks, kinds, widths], where without the
       choice of channels there is one width.
     """
-    image_channels, stem = image_shape[2], outline.channels
-    size = _halved(image_shape[:2], STRIDES[outline.stem][0])
-    weights = 9 * image_channels * stem
-    params, macs = weights + 2 * stem, weights * _pixels(size)
-    ratios = np.arange(RATIOS, dtype=np.int64)
-    rows = []
-    for run in outline.runs():
+    around = [layer for part in _around(outline, image_shape) for layer in part]
+    ratios, rows = np.arange(RATIOS, dtype=np.int64), []
+    for run, before, size in _sizes(outline, image_shape):
         place = run.place
         mid = width_of(place.base, ratios) if outline.channel_choice else np.array([place.base])
-        before, size = size, _halved(size, place.stride)
         found = [_block(kind, place, mid, before, size) for kind in outline.kinds]
         rows += [np.stack(found, 1)] * run.count
-    last, head = outline.widths[-1], outline.head * outline.channels
-    linear = head * outline.classes
-    params += last * head + 2 * head + linear + outline.classes
-    macs += last * head * _pixels(size) + linear
     blocks = np.stack(rows, 1)  # [cost, blocks, kinds, widths]
-    return Cost(np.int64(params), np.int64(macs)), Cost(*blocks)
+    of = lambda name: np.int64(sum(getattr(layer, name) for layer in around))
+    return Cost(of("params"), of("macs")), Cost(*blocks)
+
+
+def layers(outline: Outline, pool, image_shape=(224, 224, 3)):
+    """Yields the `Layer`s of the networks of a pool [P, D], from the images [H, W, C] on."""
+    stem, rest = _around(outline, image_shape)
+    _, blocks = tables(outline, image_shape)
+    at = _chosen(outline, np.asarray(pool))
+    params, macs = blocks.params[at], blocks.macs[at]  # [blocks, P]
+    yield from stem
+    for run, _, size in _sizes(outline, image_shape):
+        kind, width = stage_of(run.place), outline.widths[run.place.stage]
+        for block in range(run.start, run.start + run.count):
+            wire = kind, 0 if run.place.first else block - run.start + 1
+            name = f"{kind}, block {block + 1}"
+            yield Layer(name, (*size, width), params[block], macs[block], wire=wire)
+    yield from rest
+
+
+def _sizes(outline, image_shape):
+    """Yields each run of blocks with the height and width that it reads, and that it gives."""
+    size = _halved(image_shape[:2], STRIDES[outline.stem][0])
+    for run in outline.runs():
+        before, size = size, _halved(size, run.place.stride)
+        yield run, before, size
+
+
+def _around(outline, image_shape):
+    """The `Layer`s before, and those behind the blocks."""
+    size, stem = _halved(image_shape[:2], STRIDES[outline.stem][0]), outline.channels
+    weights = 9 * image_shape[2] * stem
+    before = Layer("stem", (*size, stem), weights + 2 * stem, weights * _pixels(size))
+    *_, (_, _, size) = _sizes(outline, image_shape)
+    head, classes = outline.head * outline.channels, outline.classes
+    weights, linear = outline.widths[-1] * head, head * classes
+    last = Layer("last convolution", (*size, head), weights + 2 * head, weights * _pixels(size))
+    return [before], [last, Layer("classifier", (classes,), linear + classes, linear)]
 
 
 def _block(kind, place, mid, before, after):

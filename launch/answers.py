@@ -1,0 +1,107 @@
+"""A reader's questions about a search, answered from its files."""
+
+import math
+
+import numpy as np
+
+from bnao_jax import ranking
+from launch.findings import chosen, error, expected, images, percent
+from launch.records import number
+
+TWICE = 2  # standard errors that a difference must exceed to be called one
+NOT_KNOWN = "Not known: "
+
+
+def answers(run) -> list[tuple[str, str]]:
+    """(question, answer) pairs, in the order a reader asks."""
+    return [
+        ("Did it work?", _worked(run)),
+        ("Is it better than random?", _better(run)),
+        ("Was training balanced?", _balanced(run)),
+        ("Can the ranking be trusted?", _trusted(run)),
+    ]
+
+
+def _worked(run):
+    rounds, of = len(run.rounds), run.field("search.rounds")
+    done = f"{rounds} of {of or 'an unknown number of'} rounds are done"
+    state = "The search is finished" if run.result else f"The search is not finished: {done}"
+    if not (best := chosen(run)):
+        return f"{state}; nothing is scored yet."
+    count, first = images(run), best[0]
+    alone = f", {percent(first.alone, count)} trained alone" if math.isfinite(first.alone) else ""
+    among = f" of {len(run.pool.texts)} architectures" if run.pool.texts else ""
+    return (
+        f"{state}. The best{among} reaches {percent(first.score, count)} validation accuracy with "
+        f"shared weights{alone}, with {first.params:,} parameters and {first.macs:,} multiply-adds."
+    )
+
+
+def _better(run):
+    control = run.control.score[np.isfinite(run.control.score)]
+    if not len(control):
+        return f"{NOT_KNOWN}no random control was scored (search.control)."
+    last = run.pool.round == run.pool.round.max(initial=0)
+    last = run.pool.score[last & np.isfinite(run.pool.score)]
+    told = f"The best of {len(control)} random architectures scores {percent(control.max())}."
+    if len(last):
+        above = np.mean(np.searchsorted(np.sort(control), last) / len(control))
+        told += (
+            f" An architecture of the last round scores higher than a random one in "
+            f"{percent(above)} of all pairs, by the same weights."
+        )
+    ours, theirs = chosen(run), chosen(run, "control")
+    if not (ours and theirs and math.isfinite(ours[0].alone + theirs[0].alone)):
+        return told
+    count, gap = images(run), ours[0].alone - theirs[0].alone
+    off = math.hypot(error(ours[0].alone, count), error(theirs[0].alone, count))
+    told += (
+        f" Trained alone the search's best reaches {percent(ours[0].alone)} and the control's best "
+        f"{percent(theirs[0].alone)}"
+    )
+    if not math.isfinite(off):
+        return f"{told}."
+    verdict = (
+        "more than twice the standard error"
+        if abs(gap) > TWICE * off
+        else "within twice the standard error, so they cannot be told apart"
+    )
+    return f"{told}: a difference of {100 * gap:+.1f} points ± {100 * off:.1f}, {verdict}."
+
+
+def _balanced(run):
+    means = expected(run)
+    if means is None or not run.pool.trained.any():
+        return f"{NOT_KNOWN}how often architectures were trained, or by which rule, is missing."
+    trained, rule = run.pool.trained, run.field("supernet.sampler")
+    drawn = means > 0
+    steps = np.array([trained[run.pool.round == number].sum() for number in run.pool.round])
+    spread = np.sqrt(means * (1 - means / np.maximum(steps, 1)))
+    within = np.mean(np.abs(trained - means)[drawn] <= TWICE * spread[drawn])
+    return (
+        f"The sampler is {rule}. Of {drawn.sum()} architectures {percent(within)} were trained as "
+        "often as expected, within two standard deviations of chance (95 % would be usual)."
+    )
+
+
+def _trusted(run):
+    told = []
+    learned = [number(row, "held_out_pairwise_accuracy") for row in run.rounds]
+    if learned := [share for share in learned if math.isfinite(share)]:
+        told.append(
+            f"The predictor orders {percent(learned[-1])} of the pairs of architectures held out "
+            "from its last fit as they were measured; chance is 50 %."
+        )
+    both = [found for found in chosen(run) if math.isfinite(found.score + found.alone)]
+    if len(both) > 2:
+        right = ranking.pairwise_accuracy([f.score for f in both], [f.alone for f in both])
+        told.append(
+            f"Of the {len(both)} best, trained alone, {percent(right)} of the pairs are in the "
+            "order of their scores with shared weights."
+        )
+    elif both:
+        told.append(
+            f"Only {len(both)} were trained alone, too few to say how well scores with shared "
+            "weights rank; launch.rank measures that where the truth is known."
+        )
+    return " ".join(told) or f"{NOT_KNOWN}neither a predictor nor networks trained alone."

@@ -1,0 +1,98 @@
+"""What a search's controller learned and proposed, in pictures.
+
+Each function returns a figure and what it tells in words, or None where the data are missing.
+Scores are validation accuracies with shared weights, 0..1, and drawn in percent.
+"""
+
+import numpy as np
+
+from bnao_jax.ranking import pairwise_accuracy
+from launch.drawing import COLOURS, GREY, INK, MARKERS, figure, legend, points, whole_numbers
+from launch.records import number, numbers
+
+MOST_ROUNDS = 8  # that colours can tell apart
+ASCENT = {  # of what was decoded
+    "decoded_new": "new",
+    "decoded_repeated": "known before",
+    "decoded_beyond_limit": "beyond the limit",
+    "decoded_invalid": "invalid",
+    "filled_at_random": "drawn at random instead",
+}
+
+
+def predictions(run):
+    """What the predictor said of held-out architectures, against what was measured."""
+    rounds = []
+    for row in run.rounds:
+        pair = numbers(row, "held_out_scores"), numbers(row, "held_out_predicted")
+        if len(pair[0]) == len(pair[1]) > 0:
+            rounds.append((number(row, "round"), *pair))
+    if not rounds:
+        return None
+    made, axes = figure(
+        "The predictor on architectures held out from its fit",
+        *("measured score, %", "predicted score, %"),
+    )
+    for place, (of_round, actual, predicted) in enumerate(rounds):
+        look = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        label = f"after round {of_round:.0f}" if place < MOST_ROUNDS else None
+        points(axes, 100 * actual, 100 * predicted, *look, s=24, label=label)
+    every = 100 * np.concatenate([part for _, *pair in rounds for part in pair])
+    ends = [every.min(), every.max()]
+    axes.plot(ends, ends, color=INK, linewidth=1, linestyle=":", label="as measured")
+    legend(made, axes)
+    _, actual, predicted = rounds[-1]
+    right = 100 * pairwise_accuracy(predicted, actual)
+    return made, f"In the last of these rounds {right:.0f} % of the pairs are in the right order."
+
+
+def pairs(run):
+    """Pairwise accuracy of the predictor over the rounds."""
+    rows = [row for row in run.rounds if np.isfinite(number(row, "held_out_pairwise_accuracy"))]
+    if not rows:
+        return None
+    made, axes = figure(
+        "How often the predictor orders two held-out architectures rightly",
+        *("round whose scores it was fitted to", "pairs in the right order, %"),
+    )
+    at = [number(row, "round") for row in rows]
+    values = [100 * number(row, "held_out_pairwise_accuracy") for row in rows]
+    axes.plot(at, values, marker="o", label="held-out architectures")
+    axes.axhline(50, color=GREY, linestyle="--", label="chance")
+    axes.set_ylim(0, 100)
+    whole_numbers(axes.xaxis)
+    legend(made, axes)
+    told = [f"round {n:.0f}: {share:.0f} %" for n, share in zip(at, values, strict=True)]
+    return made, f"{'; '.join(told)}."
+
+
+def ascent(run):
+    """What the decoder made of the moved architectures, round by round."""
+    rows = [row for row in run.rounds if np.isfinite(number(row, "decoded"))]
+    if not rows:
+        return None
+    made, axes = figure(
+        "What came of moving the best architectures uphill",
+        *("round whose best were moved", "architectures"),
+    )
+    at, bottom = np.arange(len(rows)), np.zeros(len(rows))
+    for place, (name, label) in enumerate(ASCENT.items()):
+        values = np.nan_to_num([number(row, name) for row in rows])
+        label = f"{label}: {values.sum():.0f}"
+        axes.bar(at, values, bottom=bottom, width=0.6, color=COLOURS[place], label=label)
+        bottom += values
+    furthest = [number(row, "largest_step_size") for row in rows]
+    for place, step in enumerate(furthest):
+        top = dict(xy=(at[place], bottom[place]), xytext=(0, 3), textcoords="offset points")
+        axes.annotate(f"η ≤ {step:.0f}", **top, ha="center")
+    axes.set_xticks(at, [f"{number(row, 'round'):.0f}" for row in rows])
+    axes.set_ylim(0, 1.15 * max(bottom.max(), 1))
+    legend(made, axes)
+    return made, (
+        "η is the furthest step along the gradient that was needed. Of all decoded, "
+        + ", ".join(
+            f"{np.nansum([number(row, name) for row in rows]):.0f} {label}"
+            for name, label in list(ASCENT.items())[:4]
+        )
+        + "."
+    )

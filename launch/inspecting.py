@@ -1,0 +1,118 @@
+"""What a search space costs, and one architecture layer by layer, for a reader."""
+
+import pathlib
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bnao_jax.space import Layer
+from launch import cell_pictures, drawing, latencies, wiring
+from launch.command import UsageError
+from launch.space_costs import QUANTILES, sampled, share_within, spread
+from launch.spaces import SPACES
+
+PICTURES = (".png", ".svg", ".pdf")
+WIDTH = 120  # characters of a line that is not for a terminal
+
+
+def show_space(config, outline, image_shape, size):
+    """Prints the costs of random architectures, and the share within the limits of a search."""
+    pool = sampled(outline.space, size)
+    cost_of = wiring.make_cost(config, outline, image_shape)
+    found = spread(cost_of(pool))
+    table = _table(f"{size:,} random architectures of {outline.space.name}", "cost", *QUANTILES)
+    for name, values in found.items():
+        table.add_row(name, *(f"{value:,}" for value in values))
+    _print(table)
+    if limits := limits_of(config):
+        latency_of = None
+        if config.search.max_latency is not None:
+            latency_of, _, _ = latencies.model_of(config, outline, image_shape)
+        accept = wiring.make_limit(config, cost_of, latency_of)
+        share = share_within(pool, accept)
+        told = f"Within {limits}: {100 * share:.2f} %"
+        print(told if share else f"{told}; a search would hardly find an architecture")
+
+
+def limits_of(config) -> str:
+    """The limits of a search in words; "" without any."""
+    if "search" not in config:
+        return ""
+    names = ("max_params", "max_macs", "max_latency")
+    found = {name: config.search[name] for name in names if config.search[name] is not None}
+    return ", ".join(f"config.search.{name}={value}" for name, value in found.items())
+
+
+def show_layers(config, outline, image_shape, architecture):
+    """Prints a table of the layers of an architecture [D]: output, parameters, multiply-adds."""
+    space = SPACES[config.space.name]
+    wires = space.wires(outline, architecture)
+    table = _table(
+        f"{outline.space.format(architecture)}, images {_shape(image_shape)}",
+        *("layer", "operation", "output", "parameters", "multiply-adds"),
+    )
+    params = macs = 0
+    for layer in space.layers(outline, architecture[None], image_shape):
+        layer = Layer(layer.name, *map(_first, layer[1:4]), layer.wire)
+        params, macs = params + layer.params, macs + layer.macs
+        if layer.wire is not None or layer.params or layer.macs or layer.name.endswith("output"):
+            figures = f"{layer.params:,}", f"{layer.macs:,}"
+            table.add_row(layer.name, _operation(wires, layer), _shape(layer.shape), *figures)
+    table.add_section()
+    table.add_row("sum", "", "", f"{params:,}", f"{macs:,}")
+    _print(table)
+
+
+def draw_cells(config, outline, architecture, path):
+    """Writes a picture of the cells of an architecture [D]; the ending of the name is its kind.
+
+    Raises:
+      UsageError: it cannot be written.
+    """
+    with drawing.style():
+        made = cell_pictures.cells(SPACES[config.space.name].wires(outline, architecture))
+        try:
+            made.savefig(path, facecolor=drawing.PAPER, dpi=150)
+        except OSError as error:
+            raise UsageError(f"--picture={path} cannot be written: {error.strerror}") from None
+
+
+def check_picture(path):
+    """Raises UsageError where the name of a picture has another ending than `PICTURES`."""
+    if path and pathlib.Path(path).suffix.lower() not in PICTURES:
+        raise UsageError(f"--picture={path}: the name must end in one of {', '.join(PICTURES)}")
+
+
+def _first(value):
+    """A number, or a tuple of them, of which some are arrays [1]."""
+    return tuple(map(_first, value)) if isinstance(value, tuple) else int(np.ravel(value)[0])
+
+
+def _operation(wires, layer):
+    """The operation of a layer and what it reads, in words."""
+    if layer.wire is None:
+        return ""
+    kind, place = layer.wire
+    wire = wires[kind][place]
+    return f"{cell_pictures.label_of(wire.operation)} of {wire.source}"
+
+
+def _shape(shape):
+    return "×".join(map(str, shape))
+
+
+def _table(title, *columns):
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for name in columns:
+        figures = name in (*QUANTILES, "parameters", "multiply-adds")
+        table.add_column(name, justify="right" if figures else "left", no_wrap=True)
+    return table
+
+
+def _print(table):
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    console.print(table)

@@ -1,0 +1,185 @@
+"""The sections of a report: what is said, drawn and tabulated of a search."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from bnao_jax import ranking
+from launch import cell_pictures, controller_pictures, drawing, score_pictures, training_pictures
+from launch.answers import answers
+from launch.findings import chosen, expected, limits, percent
+from launch.records import BAD_VALUE, text
+from launch.report_tables import Table, compared, config_of, machine_of, rates, seconds_of
+from launch.spaces import SPACES
+
+MOST_BALANCES = 6  # rounds whose training is drawn
+MOST_CELLS = 5  # architectures that are drawn
+CELL_SCALES = (0.8, 1.3)  # of a drawn cell, whose letters are small
+
+
+class Cell(NamedTuple):
+    """An architecture to show: its text form with a button to copy it, and its cells drawn."""
+
+    id: str
+    title: str
+    told: str
+    text: str
+    pictures: list
+
+
+class Section(NamedTuple):
+    """A part of the page."""
+
+    id: str
+    title: str
+    text: list = []
+    answers: list = []
+    cells: list = []
+    commands: list = []
+    pictures: list = []
+    tables: list = []
+
+
+def sections(run, others, truth, folder):
+    """Yields the sections that there is something to say in.
+
+    Args:
+      run: the search.
+      others: searches it is compared with.
+      truth: known accuracies float64[P] of its pool, or None.
+      folder: of the pictures.
+    """
+
+    def drawn(name, title, made, **look):
+        return (
+            [] if made is None else [drawing.write(folder, name, made[0], title, made[1], **look)]
+        )
+
+    yield Section("summary", "In short", answers=answers(run))
+    if others:
+        yield _compared([run, *others], drawn)
+    yield _cells(run, drawn)
+    yield from _scores(run, truth, drawn)
+    yield from _training(run, others, drawn)
+    yield from _controller(run, drawn)
+    yield _machine(run, drawn)
+
+
+def _compared(runs, drawn):
+    pictures = drawn("comparison", "Best score so far", score_pictures.comparison(runs))
+    words = [
+        "Groups are searches with the same strategy and sampler; the spread is the standard "
+        "deviation over them."
+    ]
+    found = dict(pictures=pictures, tables=compared(runs))
+    return Section("comparison", "Searches compared", words, **found)
+
+
+def _cells(run, drawn):
+    best, control = chosen(run)[:MOST_CELLS], chosen(run, "control")[:1]
+    cells = []
+    for place, found in enumerate([*best, *control]):
+        name = f"cell-{place + 1}" if place < len(best) else "cell-control"
+        title = f"Place {place + 1}" if place < len(best) else "Best of the random control"
+        alone = f"trained alone {percent(found.alone)}, " if math.isfinite(found.alone) else ""
+        told = (
+            f"Validation accuracy: {alone}with shared weights {percent(found.score)}. "
+            f"{found.params:,} parameters, {found.macs:,} multiply-adds for one image."
+        )
+        cells.append(Cell(name, title, told, found.text, _drawn_cells(run, found, name, drawn)))
+    words = [] if cells else ["No architecture is scored yet."]
+    return Section("cells", "The best architectures", words, cells=cells)
+
+
+def _drawn_cells(run, found, name, drawn):
+    """Pictures of the cells of an architecture; a line of what is missing where there are none."""
+    try:
+        architecture = run.outline.space.parse(found.text)
+        graphs = SPACES[run.field("space.name")].wires(run.outline, architecture)
+    except (*BAD_VALUE, AttributeError):
+        run.missing.append(f"{name} is not drawn: its text or the search space cannot be read")
+        return []
+    pictures = []
+    for kind, wires in graphs.items():
+        if len(wires) > cell_pictures.MOST_WIRES:
+            run.missing.append(f"{name} is not drawn: its cells are too large")
+            return []
+        told = "; ".join(f"{wire.source} → {_via(wire)}{wire.target}" for wire in wires) + "."
+        made = cell_pictures.cells({kind: wires}), told
+        title = cell_pictures.title_of(kind)
+        pictures += drawn(f"{name}-{kind}", title, made, scales=CELL_SCALES)
+    return pictures
+
+
+def _via(wire):
+    return f"{cell_pictures.label_of(wire.operation)} → " if wire.operation else ""
+
+
+def _scores(run, truth, drawn):
+    pictures = drawn("scores", "Scores by round", score_pictures.scores(run))
+    pictures += drawn("measured", "Scores as measured", score_pictures.measured(run))
+    for name, title in score_pictures.COSTS.items():
+        pictures += drawn(name, f"Score against {title}", score_pictures.cost(run, name))
+    tables = []
+    if truth is not None:
+        known = np.isfinite(run.pool.score)
+        by = {
+            "score with shared weights": run.pool.score[known],
+            "parameters": run.pool.params[known],
+        }
+        found = [ranking.figures(values, truth[known]) for values in by.values()]
+        rows = [[name, *(f"{one[name]:.3f}" for one in found)] for name in found[0]]
+        head = ["measure", *(f"by {name}" for name in by)]
+        tables.append(
+            Table(f"Ranking of {known.sum()} architectures of known accuracy", head, rows)
+        )
+        made = score_pictures.truth(run, truth)
+        pictures += drawn("truth", "Score against known accuracy", made)
+    if pictures:
+        words = [line for line in [limits(run)] if line]
+        yield Section("scores", "Scores", words, pictures=pictures, tables=tables)
+
+
+def _training(run, others, drawn):
+    pictures = drawn("losses", "Training loss", training_pictures.losses(run))
+    rounds = np.unique(run.pool.round)[:MOST_BALANCES].tolist()
+    shown = [(run, "", of_round) for of_round in rounds]
+    shown += [(other, f"-compared-{n + 1}", 1) for n, other in enumerate(others)]
+    for each, suffix, of_round in shown:
+        made = training_pictures.balance(each, of_round, expected(each))
+        title = f"{each.name}: training against size in round {of_round}"
+        pictures += drawn(f"balance{suffix}-{of_round}", title, made)
+    if pictures:
+        words = [
+            "Each step of a round trains one architecture. Drawn in proportion to its size, as in "
+            "Eq. 3 of Balanced NAO, an architecture is trained the more often the larger it is."
+        ]
+        tables = rates(run)
+        yield Section(
+            "training", "Training and its balance", words, pictures=pictures, tables=tables
+        )
+
+
+def _controller(run, drawn):
+    made = {
+        "predictions": ("Predicted against measured", controller_pictures.predictions(run)),
+        "pairs": ("Pairwise accuracy", controller_pictures.pairs(run)),
+        "ascent": ("New architectures", controller_pictures.ascent(run)),
+    }
+    pictures = [picture for name, args in made.items() for picture in drawn(name, *args)]
+    if pictures:
+        yield Section("controller", "The predictor and the ascent", pictures=pictures)
+
+
+def _machine(run, drawn):
+    pictures = drawn("times", "Time", training_pictures.times(seconds_of(run)))
+    command, words = text(run.machine, "command"), []
+    if command is None:
+        words = ["The command is not known; config.json holds every field of the config."]
+    return Section(
+        *("machine", "How to repeat it, and what it took", words),
+        commands=[command] if command else [],
+        pictures=pictures,
+        tables=[*machine_of(run), *config_of(run)],
+    )

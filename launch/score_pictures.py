@@ -1,0 +1,159 @@
+"""The scores of a search in pictures.
+
+Each function returns a figure and what it tells in words, or None where the data are missing.
+Scores are validation accuracies with shared weights, 0..1, and drawn in percent.
+"""
+
+import numpy as np
+
+from bnao_jax import ranking
+from launch.drawing import (
+    COLOURS,
+    GREY,
+    INK,
+    MARKERS,
+    NUMBER,
+    figure,
+    legend,
+    points,
+    quantiles,
+    whole_numbers,
+)
+from launch.records import number
+
+SCORE = "validation accuracy with shared weights, %"
+COSTS = {"params": "parameters", "macs": "multiply-adds for one image"}
+LIMITS = {"params": "search.max_params", "macs": "search.max_macs"}
+MOST_ROUNDS = 8  # that colours can tell apart
+GOLDEN = 0.618034  # part of the width between two points that follow each other
+TOLD = 12  # rounds of which the text speaks
+
+
+def scores(run):
+    """Scores of each round's architectures and of the control, all by the last weights."""
+    pool, control = run.pool, run.control
+    known = np.isfinite(pool.score)
+    if not known.any():
+        return None
+    made, axes = figure(
+        "Scores by round, all with the last weights",
+        *("round that an architecture was proposed for", SCORE),
+    )
+    born = np.unique(pool.round[known])
+    groups = [100 * pool.score[known & (pool.round == of_round)] for of_round in born]
+    places, names = list(range(len(groups))), [str(of_round) for of_round in born]
+    against = 100 * control.score[np.isfinite(control.score)]
+    if len(against):
+        groups, places, names = [*groups, against], [*places, len(places)], [*names, "random"]
+    for place, group in zip(places, groups, strict=True):
+        control_here = names[place] == "random"
+        colour = COLOURS[1] if control_here else COLOURS[0]
+        beside = place - 0.3 + 0.6 * (np.arange(len(group)) * GOLDEN % 1)
+        points(axes, beside, group, colour, "D" if control_here else "o", zorder=1)
+    axes.boxplot(
+        groups,
+        **dict(positions=places, widths=0.66, showfliers=False, manage_ticks=False),
+        **{part: dict(color=INK) for part in ("boxprops", "whiskerprops", "capprops")},
+        medianprops=dict(color=INK, linewidth=2),
+    )
+    best = np.maximum.accumulate([group.max() for group in groups[: len(born)]])
+    axes.plot(range(len(born)), best, color=COLOURS[2], marker="^", label="best so far")
+    shown = places if len(places) <= 20 else places[:: len(places) // 10]
+    axes.set_xticks(shown, [names[place] for place in shown])
+    legend(made, axes)
+    titles = ["random control" if name == "random" else f"round {name}" for name in names]
+    told = [f"{title}: {quantiles(group)} %" for title, group in zip(titles, groups, strict=True)]
+    return made, f"Boxes are quartiles, points architectures. {'; '.join(told[-TOLD:])}."
+
+
+def measured(run):
+    """Best and mean score of each round, as it was measured then."""
+    rounds = [row for row in run.rounds if np.isfinite(number(row, "mean"))]
+    if not rounds:
+        return None
+    made, axes = figure("Scores as each round measured them", "round", SCORE)
+    at = [number(row, "round") for row in rounds]
+    lines = {
+        "best": "best of all so far",
+        "new_best": "best of the round's own",
+        "new_mean": "mean of the round's own",
+        "mean": "mean of all so far",
+    }
+    for place, (name, label) in enumerate(lines.items()):
+        values = [100 * number(row, name) for row in rounds]
+        axes.plot(at, values, marker=MARKERS[place], color=COLOURS[place], label=label)
+    whole_numbers(axes.xaxis)
+    legend(made, axes)
+    first, last = (100 * number(row, "mean") for row in (rounds[0], rounds[-1]))
+    return made, f"The mean of all went from {first:.1f} to {last:.1f} %."
+
+
+def cost(run, name):
+    """Scores against a cost, the Pareto front, the control and the limit."""
+    pool, control = run.pool, run.control
+    costs, known = getattr(pool, name), np.isfinite(pool.score)
+    if not known.any():
+        return None
+    made, axes = figure(f"Score against {COSTS[name]}", COSTS[name], SCORE)
+    rounds = np.unique(pool.round[known])
+    for place, of_round in enumerate(rounds if len(rounds) <= MOST_ROUNDS else [None]):
+        own = known if of_round is None else known & (pool.round == of_round)
+        label = "architectures" if of_round is None else f"round {of_round}"
+        look = COLOURS[place], MARKERS[place]
+        points(axes, costs[own], 100 * pool.score[own], *look, label=label)
+    if np.isfinite(control.score).any():
+        points(
+            *(axes, getattr(control, name), 100 * control.score, GREY, "x"),
+            **dict(label="random control", linewidths=1, s=20),
+        )
+    front = pareto(costs, pool.score)
+    axes.plot(
+        *(costs[front], 100 * pool.score[front]),
+        **dict(color=INK, linewidth=1, marker="o", markersize=7, markerfacecolor="none"),
+        **dict(drawstyle="steps-post", label="Pareto front"),
+    )
+    if limit := run.field(LIMITS[name]):
+        axes.axvline(limit, color=COLOURS[1], linestyle="--", label=f"limit {limit:,}")
+    axes.xaxis.set_major_formatter(NUMBER)
+    axes.tick_params("x", labelrotation=20)
+    legend(made, axes)
+    return made, (
+        f"{len(front)} of {known.sum()} architectures are on the Pareto front, from "
+        f"{costs[front[0]]:,} {COSTS[name]} at {100 * pool.score[front[0]]:.1f} % to "
+        f"{costs[front[-1]]:,} at {100 * pool.score[front[-1]]:.1f} %."
+    )
+
+
+def pareto(costs, scores) -> np.ndarray:
+    """Rows [F] of the architectures that nothing cheaper or as cheap reaches, cheapest first."""
+    order = np.lexsort((-scores, costs))
+    order = order[np.isfinite(scores[order])]
+    above = np.concatenate([[-np.inf], np.maximum.accumulate(scores[order])[:-1]])
+    return order[scores[order] > above]
+
+
+def comparison(runs):
+    """The best score so far of several searches, round by round."""
+    made, axes = figure("Best score so far, as measured", "round", SCORE)
+    for place, run in enumerate(runs):
+        rows = [row for row in run.rounds if np.isfinite(number(row, "best"))]
+        axes.plot(
+            [number(row, "round") for row in rows],
+            [100 * number(row, "best") for row in rows],
+            **dict(marker=MARKERS[place % len(MARKERS)], color=COLOURS[place % len(COLOURS)]),
+            label=run.name[:40],
+        )
+    whole_numbers(axes.xaxis)
+    legend(made, axes)
+    return made, f"{len(runs)} searches."
+
+
+def truth(run, known):
+    """Scores against known accuracies float64[P] of the pool."""
+    scored = np.isfinite(run.pool.score)
+    if not scored.any():
+        return None
+    made, axes = figure("Score against known accuracy", "known accuracy, %", SCORE)
+    points(axes, 100 * known[scored], 100 * run.pool.score[scored], COLOURS[0])
+    right = 100 * ranking.pairwise_accuracy(run.pool.score[scored], known[scored])
+    return made, f"{right:.0f} % of the pairs are in the right order."

@@ -1,0 +1,81 @@
+"""Folders of searches that nobody ran, for tests of what reads them."""
+
+import json
+
+import numpy as np
+from tiny import tiny
+
+from launch import wiring
+
+
+def make_run(folder, *, config=None, rounds=3, seeds=30, proposals=12, finished=True, seed=0):
+    """Writes what a search leaves; its scores grow from round to round. Returns the config."""
+    draw, config = np.random.default_rng(seed), config or tiny()
+    config.search.seeds, config.search.rounds, config.search.proposals = seeds, rounds, proposals
+    config.search.control = 10
+    outline = wiring.make_outline(config, 10)
+    cost_of = wiring.make_cost(config, outline, (8, 8, 1))
+    pool = np.asarray(outline.space.random(wiring.key_of(config), seeds + rounds * proposals + 10))
+    cost, folder = cost_of(pool), folder
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"arch": outline.space.format(row), "params": int(params), "macs": int(macs)}
+        for row, params, macs in zip(pool, cost.params, cost.macs, strict=True)
+    ]
+    control, rows = rows[:10], rows[10:]
+    for row in control:
+        row["score"] = round(float(draw.uniform(0.1, 0.5)), 4)
+    rows, metrics, seconds = rows[: seeds + (rounds - 1) * proposals], [], 0.0
+    for number in range(1, rounds + 1):
+        own = rows[:seeds] if number == 1 else rows[seeds:][(number - 2) * proposals :][:proposals]
+        sizes = np.array([row["params"] for row in own], float)
+        counts = draw.multinomial(20 * len(own), sizes / sizes.sum())
+        for row, count in zip(own, counts, strict=True):
+            score = round(float(draw.uniform(0.1, 0.4 + 0.5 * number / rounds)), 4)
+            row |= {"round": number, "score": score, "times_trained": int(count)}
+        for step in range(5, 101, 5):
+            seconds += 0.5
+            loss = {"step": step, "loss": 2.5 / number - step / 200, "learning_rate": 0.05}
+            metrics.append({"seconds": seconds, "phase": "train", "round": number, **loss})
+        metrics.append({"seconds": seconds, "phase": "round", "round": number, **_facts(draw, own)})
+        if number == rounds:
+            del metrics[-1]["decoded"]
+    finals = [
+        row | {"accuracy_alone": accuracy}
+        for row, accuracy in zip(
+            sorted(rows, key=lambda row: -row["score"]), (0.8, 0.75), strict=False
+        )
+    ]
+    parts = {"train": 30.0, "score": 5.0, "strategy": 2.0, "final": 4.0, "compilation": 9.0}
+    result = {"best": finals, "control": [control[0] | {"accuracy_alone": 0.7}], "seconds": parts}
+    machine = {"command": "python -m launch.search --config=configs/quickstart.py", "devices": 1}
+    machine |= {"platform": "cpu", "device": "cpu", "versions": {"jax": "0.10.2"}}
+    write_lines(folder / "pool.jsonl", rows)
+    write_lines(folder / "metrics.jsonl", metrics)
+    (folder / "config.json").write_text(config.to_json_best_effort())
+    (folder / "machine.json").write_text(json.dumps(machine))
+    if finished:
+        write_lines(folder / "control.jsonl", control)
+        (folder / "result.json").write_text(json.dumps(result))
+    return config
+
+
+def _facts(draw, own):
+    scores = [row["score"] for row in own]
+    predicted = [score + draw.normal(0, 0.05) for score in scores[:8]]
+    ascent = {"decoded": 20, "decoded_new": 12, "decoded_repeated": 6, "decoded_beyond_limit": 2}
+    ascent |= {"decoded_invalid": 0, "filled_at_random": 0, "largest_step_size": 2}
+    means = {"best": max(scores), "mean": float(np.mean(scores))}
+    means |= {"new_best": max(scores), "new_mean": float(np.mean(scores))}
+    held_out = {"held_out_scores": scores[:8], "held_out_predicted": predicted}
+    return means | held_out | {"held_out_pairwise_accuracy": 0.8} | ascent
+
+
+def write_lines(path, rows):
+    """Writes rows as JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_lines(path):
+    """The rows of JSON lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
