@@ -1,5 +1,6 @@
 from setuptools import find_packages, setup
 
+STREAMING = ["grain>=0.2.18", "pillow"]
 TFDS = ["tensorflow-datasets>=4.9.7", "array_record", "pillow"]
 
 setup(
@@ -29,6 +30,7 @@ setup(
         "cuda12": ["jax[cuda12]>=0.10"],
         "tpu": ["jax[tpu]>=0.10"],
         "tfds": TFDS,
-        "test": [*TFDS, "hypothesis", "pytest", "pytest-xdist", "ruff"],
+        "imagenet": STREAMING,
+        "test": [*TFDS, *STREAMING, "hypothesis", "pytest", "pytest-xdist", "ruff"],
     },
 )
