@@ -36,6 +36,9 @@ ROOMS = {
         *("bnao_jax.data", "bnao_jax.nn", "bnao_jax.parallel", "bnao_jax.evaluation"),
         "bnao_jax.supernet_training",
     ),
+    "bnao_jax/streamed_training.py": (
+        *("bnao_jax.evaluation", "bnao_jax.parallel", "bnao_jax.training"),
+    ),
     "bnao_jax/strategies": (
         *("bnao_jax.space", "bnao_jax.controller", "bnao_jax.ranking", "bnao_jax.strategies"),
     ),
