@@ -18,7 +18,7 @@ CHECKPOINTS, LOCK = "checkpoints", "lock"
 # Fields that may change when a run is continued: they change how it runs, not what it finds.
 FREE = (
     *("devices", "compilation_cache", "checkpoint_every_steps", "checkpoint_every_seconds"),
-    *("data.data_dir", "data.path", "scoring.per_dispatch", "truth"),
+    *("data.data_dir", "data.path", "data.workers", "scoring.per_dispatch", "truth"),
 )
 
 
