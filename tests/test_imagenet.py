@@ -19,6 +19,7 @@ from launch import (
     evaluating,
     exporting,
     jobs,
+    pacing,
     training,
     wiring,
     workdir,
@@ -236,3 +237,22 @@ def test_streamed_images_elsewhere():
 def test_the_full_recipe_has_the_form_of_imagenet():
     config = imagenet_train.get_config()
     assert wiring.form(config) == ((224, 224, 3), 1000)
+
+
+# What the host makes ready, and what training consumes
+
+
+def test_the_benchmark_of_streamed_images(root, capsys, monkeypatch):
+    monkeypatch.setattr(pacing, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(pacing, "LEAST_IMAGES", 12)
+    monkeypatch.setattr(wiring, "make_network", lambda *_: MeanColour())
+    pacing.run(tiny(root), only=None, lines=[ALL_CONV], repeats=2, as_table=False)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["figure"] for row in rows] == ["pipeline", "pipeline_of_a_core", "consumption"]
+    for row in rows:
+        assert 0 < row["min"] <= row["median"] <= row["max"] and row["unit"] == "images/s"
+    assert rows[0]["setting"]["workers"] == 0 and rows[2]["setting"]["batch"] == 6
+    with pytest.raises(UsageError, match="--only=scoring is not one of"):
+        pacing.run(tiny(root), only=["scoring"], lines=None, repeats=1, as_table=False)
+    with pytest.raises(UsageError, match="is in memory; nothing is streamed"):
+        pacing.run(cifar_train.get_config(), only=None, lines=None, repeats=1, as_table=False)
