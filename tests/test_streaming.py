@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -74,8 +75,9 @@ def test_what_is_no_image_is_left_out_and_counted(copied):
     (copied / "val/a/.DS_Store").write_bytes(b"x")
     (copied / "train/.cache").mkdir()
     found = data.read_folder(copied)
-    assert len(found.train) == 21 and found.note.startswith("2 files that are no .jpeg, .jpg, .png")
-    assert "Thumbs.db" in found.note
+    assert len(found.train) == 21
+    expected = f"left out, as no .jpeg, .jpg, .png: {copied}/train/a/Thumbs.db and 1 more"
+    assert found.note == expected
 
 
 def spoil(copied, damage):
@@ -354,6 +356,13 @@ def ended(process):
     return stat.rpartition(")")[2].split()[0] == "Z"
 
 
+def held_back(process):
+    """The signals that wait as long as a process does not want to hear of them."""
+    status = pathlib.Path(f"/proc/{process}/status").read_text()
+    mask = int(re.search(r"SigBlk:\s*(\w+)", status)[1], 16)
+    return {number for number in range(1, 32) if mask >> (number - 1) & 1}
+
+
 def test_workers_keep_the_order_name_damage_and_end_with_their_program(copied, whole, tmp_path):
     files = data.read_folder(copied).train
     damaged = pathlib.Path(files.name(epoch_order(5, 0, 21)[12]))  # of the third batch
@@ -367,8 +376,10 @@ def test_workers_keep_the_order_name_damage_and_end_with_their_program(copied, w
     try:
         workers = json.loads(program.stdout.readline())
         assert len(workers) == 2
-        for worker in workers:
-            os.kill(worker, signal.SIGTERM)  # a cluster tells all processes; it is not for them
+        for worker in workers:  # Ctrl-C and clusters tell all processes; it is not for them
+            assert held_back(worker) >= {signal.SIGINT, signal.SIGTERM}
+            os.kill(worker, signal.SIGTERM)
+        assert not held_back(program.pid) & {signal.SIGINT, signal.SIGTERM}
         program.stdin.write("\n")
         program.stdin.flush()
         assert f"{damaged} cannot be decoded" in program.stdout.readline()

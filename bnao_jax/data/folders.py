@@ -104,8 +104,8 @@ def _from_tree(root):
             break
     note = ""
     if left_out:
-        allowed = ", ".join(SUFFIXES)
-        note = f"{len(left_out):,} files that are no {allowed} are left out, one is {left_out[0]}"
+        rest = "" if len(left_out) == 1 else f" and {len(left_out) - 1:,} more"
+        note = f"left out, as no {', '.join(SUFFIXES)}: {left_out[0]}{rest}"
     return Folder(train, validation, len(classes), note)
 
 

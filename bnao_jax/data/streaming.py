@@ -8,17 +8,20 @@ with Batches(pieces, last=10 * pieces.steps, workers=8) as batches:
         ...
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
+from multiprocessing import resource_tracker
 
 import numpy as np
 
 from bnao_jax.data.images import DataError
 
 BUFFERED = 2  # pieces that each worker keeps ready
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # for the program, not for its workers
 
 
 class Batches:
@@ -44,6 +47,7 @@ class Batches:
         except ImportError as error:
             raise DataError(f"streaming needs {error.name}: pip install grain pillow") from None
         self._own, self.waited = len(pieces.own), 0.0
+        self._starting = bool(workers)
         last = pieces.steps if last is None else last
         threads = 1 if workers else getattr(os, "process_cpu_count", os.cpu_count)()
         numbers = grain.MapDataset.range(first * self._own, last * self._own).map(pieces)
@@ -61,8 +65,11 @@ class Batches:
     def __next__(self):
         started = time.perf_counter()
         try:
+            with _unheard() if self._starting else contextlib.nullcontext():
+                found = [next(self._stream) for _ in range(self._own)]
+            self._starting = False
             # Copies, as the workers' memory goes when they do.
-            return [tuple(map(np.array, next(self._stream))) for _ in range(self._own)]
+            return [tuple(map(np.array, piece)) for piece in found]
         except RuntimeError as error:
             if "terminated unexpectedly" not in str(error):
                 raise
@@ -85,11 +92,20 @@ class Batches:
         self.close()
 
 
+@contextlib.contextmanager
+def _unheard():
+    """Holds signals back while the block runs; processes that it starts never hear of them."""
+    resource_tracker.ensure_running()  # to start it later would let them through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare_worker(index, count):
-    """Leaves signals to the process that started this one, and ends with it."""
+    """Ends this process with the one that started it."""
     del index, count
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def end_with_it():
