@@ -97,5 +97,6 @@ def table(found) -> str:
     shares = ["-" if share is None else f"{share:.3f}" for share in found["top1_of_class"]]
     for start in range(0, len(shares), 10):
         row = "".join(f"{share:>8}" for share in shares[start : start + 10])
-        lines.append(f"  {start:>6}:{row}")
+        if row.strip(" -"):  # some of their images were measured
+            lines.append(f"  {start:>6}:{row}")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from bnao_jax.nn.initialization import initialize
 from bnao_jax.parallel import divide, own_places
 from launch import fields, wiring
 from launch.benchmarking import Figure, markdown, show
-from launch.command import UsageError
+from launch.command import UsageError, enable_compilation_cache
 from launch.progress import Display
 
 PARTS = ("pipeline", "consumption")
@@ -35,6 +35,7 @@ def run(config, *, only, lines, repeats, as_table):
         architecture = outline.space.sample(jax.random.key(config.seed), 1)[0]
     else:
         architecture = wiring.named("--archs", outline.space.parse_lines, lines)[0]
+    enable_compilation_cache(config.compilation_cache)
     made, found = (config, images, outline, architecture, repeats), []
     for name in only or PARTS:
         for figure in {"pipeline": pipeline, "consumption": consumption}[name](*made):
