@@ -82,7 +82,10 @@ def pipeline(config, images, outline, architecture, repeats):
 
 
 def consumption(config, images, outline, architecture, repeats):
-    """Images a second that training consumes where they are on the devices already."""
+    """Images a second that training consumes where they are on the devices already.
+
+    On a CPU also for each second of a core, which does not depend on what else the machine does.
+    """
     devices = wiring.make_devices(config)
     network, recipe, train, _ = wiring.make_alone(
         config, "train", outline, images, architecture, devices
@@ -94,13 +97,14 @@ def consumption(config, images, outline, architecture, repeats):
     rng, rows = np.random.default_rng(0), recipe.batch_size // len(devices)
     random = lambda: (rng.integers(0, 256, (rows, *shape), np.uint8), np.zeros(rows, np.int32))
     batch = divide([random() for _ in own], devices)
-    values, title = [], f"train {recipe.batch_size} images a step"
+    rates, of_core, title = [], [], f"train {recipe.batch_size} images a step"
     with Display().phase(title, repeats + 1, "steps") as advance:
         for _ in range(repeats + 1):  # the first compiles
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
             state, *_ = train(state, itertools.repeat(batch), key, 1)
-            jax.block_until_ready(state.step)
-            values.append(recipe.batch_size / (time.perf_counter() - started))
+            jax.block_until_ready(state)
+            rates.append(recipe.batch_size / (time.perf_counter() - started))
+            of_core.append(recipe.batch_size / (time.process_time() - used))
             advance(1)
     cost = wiring.make_cost(config, outline, shape)(architecture[None])
     setting = {
@@ -109,4 +113,6 @@ def consumption(config, images, outline, architecture, repeats):
         **dict(image_size=config.data.image_size, channels=config.network.channels),
         **dict(cells=config.network.cells, macs=int(cost.macs[0]), params=int(cost.params[0])),
     }
-    yield Figure("consumption", values[1:], "images/s", setting)
+    yield Figure("consumption", rates[1:], "images/s", setting)
+    if devices[0].platform == "cpu":
+        yield Figure("consumption_of_a_core", of_core[1:], "images/s", setting)

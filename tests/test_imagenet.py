@@ -248,7 +248,8 @@ def test_the_benchmark_of_streamed_images(root, capsys, monkeypatch):
     monkeypatch.setattr(wiring, "make_network", lambda *_: MeanColour())
     pacing.run(tiny(root), only=None, lines=[ALL_CONV], repeats=2, as_table=False)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["figure"] for row in rows] == ["pipeline", "pipeline_of_a_core", "consumption"]
+    names = [f"{name}{of_core}" for name in pacing.PARTS for of_core in ("", "_of_a_core")]
+    assert [row["figure"] for row in rows] == names
     for row in rows:
         assert 0 < row["min"] <= row["median"] <= row["max"] and row["unit"] == "images/s"
     assert rows[0]["setting"]["workers"] == 0 and rows[2]["setting"]["batch"] == 6
