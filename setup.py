@@ -1,5 +1,6 @@
 from setuptools import find_packages, setup
 
+STREAMING = ["grain>=0.2.18", "pillow"]
 TFDS = ["tensorflow-datasets>=4.9.7", "array_record", "pillow"]
 
 setup(
@@ -34,10 +35,11 @@ setup(
         "cuda12": ["jax[cuda12]>=0.10"],
         "tpu": ["jax[tpu]>=0.10"],
         "tfds": TFDS,
+        "imagenet": STREAMING,
         "tensorboard": ["tensorboardX"],
         "test": [
-            *(*TFDS, "tensorboardX", "html5lib", "hypothesis", "pytest", "pytest-xdist", "ruff"),
-            "scikit-learn",
+            *(*TFDS, *STREAMING, "tensorboardX", "html5lib", "hypothesis", "pytest"),
+            *("pytest-xdist", "ruff", "scikit-learn"),
         ],
     },
 )

@@ -89,24 +89,39 @@ def _summed(of_batch, images, labels, batch_size):
     return lax.fori_loop(0, len(indices), add, zero)
 
 
+class Tally(NamedTuple):
+    """Sums over images, of which `Measures` are made: loss, guesses among five, and by class."""
+
+    loss: jax.Array
+    near: jax.Array
+    right: jax.Array
+    images: jax.Array
+
+
+def tally(logits, labels, counts, classes) -> Tally:
+    """Sums over those images of a batch that count, bool[B]; logits float32[B, classes]."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    guesses = lax.top_k(logits, min(GUESSES, classes))[1]
+    right = (guesses == labels[:, None]) & counts[:, None]
+    by_class = lambda counted: jnp.zeros(classes, jnp.int32).at[labels].add(counted)
+    hits = right.any(-1).sum(), by_class(right[:, 0]), by_class(counts)
+    return Tally((losses * counts).sum(), *hits)
+
+
+def measures(sums: Tally) -> Measures:
+    """The means of sums."""
+    total = sums.images.sum()
+    means = sums.right.sum() / total, sums.near / total, sums.loss / total
+    return Measures(*means, sums.right, sums.images)
+
+
 def measure(logits, images, labels, batch_size, classes) -> Measures:
     """Measures `logits`, a function of a batch, on all images uint8[N, H, W, C], labels int32[N].
 
     The last batch is filled up with the first images, which do not count again.
     """
-
-    def of_batch(images, labels, weight):
-        found = logits(images)
-        losses = optax.softmax_cross_entropy_with_integer_labels(found, labels)
-        guesses = lax.top_k(found, min(GUESSES, classes))[1]
-        right = (guesses == labels[:, None]) & weight[:, None]
-        by_class = lambda counted: jnp.zeros(classes, jnp.int32).at[labels].add(counted)
-        hits = right.any(-1).sum(), by_class(right[:, 0]), by_class(weight)
-        return (losses * weight).sum(), *hits
-
-    loss, near, right, held = _summed(of_batch, images, labels, batch_size)
-    total = images.shape[0]
-    return Measures(right.sum() / total, near / total, loss / total, right, held)
+    of_batch = lambda images, labels, counts: tally(logits(images), labels, counts, classes)
+    return measures(_summed(of_batch, images, labels, batch_size))
 
 
 def _accuracy_and_loss(logits, images, labels, batch_size):

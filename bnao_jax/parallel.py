@@ -47,6 +47,29 @@ def _shapes(tree, sharding):
     return jax.eval_shape(lambda tree: tree, tree)
 
 
+def own_places(devices) -> tuple[int, ...]:
+    """Which of the devices are this process's."""
+    return tuple(n for n, d in enumerate(devices) if d.process_index == jax.process_index())
+
+
+def divide(parts, devices):
+    """Arrays `[len(devices), …]` of which each device holds a row, for a mapped argument.
+
+    Args:
+      parts: a tree of arrays for each of the process's own devices, in their order.
+      devices: the devices of all processes.
+    """
+    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+    own = [devices[n] for n in own_places(devices)]
+
+    def join(*rows):
+        shape = (len(devices), *rows[0].shape)
+        put = [jax.device_put(row[None], device) for row, device in zip(rows, own, strict=True)]
+        return jax.make_array_from_single_device_arrays(shape, sharding, put)
+
+    return jax.tree.map(join, *parts)
+
+
 def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
     """Returns `function(…)` compiled for the `devices`, in parallel.
 

@@ -21,13 +21,13 @@ from configs.cifar import get_config as search_config
 def get_config() -> ConfigDict:
     """All strategies on the table."""
     config, search = rank_nasbench201.get_config(), search_config()
-    for name in ("rank", "data", "supernet", "scoring", "devices"):
+    for name in ("rank", "data", "supernet", "scoring", "devices", "tensorboard"):
         del config[name]
     del config.checkpoint_every_steps, config.checkpoint_every_seconds
     config.seeds = 20  # searches of each strategy, from `seed` on
 
     config.search = search.search
-    for name in ("strategy", "control", "max_latency", "latencies", "latency_batch"):
+    for name in ("strategy", "control", "report", "max_latency", "latencies", "latency_batch"):
         del config.search[name]
     config.search.seeds, config.search.rounds, config.search.proposals = 100, 5, 50
     config.nao, config.evolution, config.bonas = search.nao, search.evolution, search.bonas

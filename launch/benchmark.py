@@ -31,6 +31,11 @@ Parts:
   precision     Kendall's tau between scores of one pool in float32 and bfloat16, after one round of
                 training on the config's data
 
+Of a training on streamed images, --config=configs/imagenet_train.py, there are two other parts:
+  pipeline      images a second that the host makes ready of the config's data, with threads and
+                with the config's workers, and for each second of a core
+  consumption   images a second that training takes, on random images on the devices
+
 Prints one JSON object a line on standard output: figure, median, min, max, repeats, unit, setting;
 the same as a table on standard error at the end. All but precision runs on random images.
 """
@@ -57,21 +62,19 @@ def main():
             rule = f"must be at least 1 and at most {MOST}"
             raise command.UsageError(f"--{flag.name}={flag.value} {rule}")
     config = command.CONFIG.value
-    from launch import benchmarking  # after the flags are known to be right: it takes a second
+    from launch import benchmarking, fields, pacing  # after the flags are known to be right
 
     if config is None:
         from configs import cifar
 
         config = cifar.get_config()
-    benchmarking.run(
-        config,
-        only=ONLY.value,
-        lines=None if ARCHS.value is None else command.read_lines(ARCHS),
-        architectures=ARCHITECTURES.value,
-        static=STATIC.value,
-        repeats=REPEATS.value,
-        as_table=TABLE.value,
-    )
+    lines = None if ARCHS.value is None else command.read_lines(ARCHS)
+    wanted = dict(only=ONLY.value, lines=lines, repeats=REPEATS.value, as_table=TABLE.value)
+    if fields.job_of(config) == "train":
+        pacing.run(config, **wanted)
+        return
+    drawn = dict(architectures=ARCHITECTURES.value, static=STATIC.value)
+    benchmarking.run(config, **drawn, **wanted)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,16 @@
 """The comparison job: searches of several strategies on a table, side by side."""
 
-import importlib.metadata
 import json
-import platform
 import time
 
 import jax
 import numpy as np
 
 from bnao_jax.search import begin, search
-from launch import jobs, pictures, wiring, workdir
+from launch import jobs, machine, pictures, wiring, workdir
 from launch.command import UsageError, enable_compilation_cache
 from launch.fields import check_fields
 from launch.progress import Display
-from launch.results import PACKAGES
 from launch.truth import load_truth
 
 QUARTILES = (0.25, 0.5, 0.75)
@@ -145,7 +142,6 @@ class Comparison:
             "final": float(self.truth.of(everything, comparison.final_column).max()),
             "score": float(self.truth.of(everything, comparison.column).max()),
         }
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         return {
             "strategies": {
                 name: self.of_strategy(name, tops) for name in self.config.comparison.strategies
@@ -155,7 +151,7 @@ class Comparison:
             "final_column": comparison.final_column,
             "seed": self.config.seed,
             "seeds": self.config.seeds,
-            "versions": {"python": platform.python_version()} | versions,
+            "versions": machine.versions(),
         }
 
     def of_strategy(self, name, tops):

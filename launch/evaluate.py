@@ -12,7 +12,8 @@ Flags:
   --split=test|valid|train  which images; valid and train as the job divided them
   --statistics=stored|batch what the norms use: the running statistics of the training, or those of
                             each batch; a supernet has none stored
-  --batch_size=N            images at once; with batch statistics it matters
+  --batch_size=N            images at once, 500 by default, of ImageNet as many as were trained on;
+                            with batch statistics it matters
   --average=True|False      whether to use the running mean of the weights, if there is one
   --arch=NAME|TEXT|PATH     as in launch.train; only for the folder of a search
   --data_dir=FOLDER --path=FILE
@@ -33,11 +34,11 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training or the se
 CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Which checkpoint.")
 SPLIT = flags.DEFINE_enum("split", "test", ["test", "valid", "train"], "Which images.")
 STATISTICS = flags.DEFINE_enum("statistics", None, ["stored", "batch"], "What the norms use.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 500, "Images at once.", lower_bound=1)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Images at once.", lower_bound=1)
 AVERAGE = flags.DEFINE_bool("average", True, "Whether to use the running mean of the weights.")
 ARCH = flags.DEFINE_string("arch", None, "Architecture, for the folder of a search.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "TFDS's folder.")
-PATH = flags.DEFINE_string("path", None, "File of images.")
+PATH = flags.DEFINE_string("path", None, "File or folder of images.")
 
 
 def main():

@@ -7,12 +7,14 @@ import numpy as np
 
 from bnao_jax import data
 from bnao_jax.evaluation import measure
-from launch import architectures, fields, trained, wiring, workdir
+from bnao_jax.streamed_training import make_evaluate
+from launch import architectures, feeds, fields, trained, wiring, workdir
 from launch.command import UsageError
 from launch.spaces import SPACES
 from launch.training import as_json
 
 BATCH, STORED = "batch", "stored"
+AT_ONCE = 500  # images in memory
 
 
 def evaluate(
@@ -42,20 +44,24 @@ def evaluate(
         text, statistics = architectures.named(config, arch), BATCH
         apply, number = _shared(folder, config, text)
     images = wiring.load_data(config)
-    part, note = _part(config, images, split)
-    if not len(part.labels):
-        raise UsageError(f"--split={split}: the data set or the job has no such images")
+    parts = wiring.noted_parts(config, images)
+    part, note = parts[split]
+    if not part.examples:
+        there = ", ".join(name for name, (part, _) in parts.items() if part.examples)
+        raise UsageError(f"--split={split}: the data set or the job has only {there} images")
     mean, std = np.array(images.mean), np.array(images.std)
-    batch_size = min(batch_size, len(part.labels))
-
-    @jax.jit
-    def measured(images, labels):
-        logits = lambda batch: apply(data.normalise(batch, mean, std), statistics == STORED)
-        return measure(logits, images, labels, batch_size, classes)
-
-    classes = images.classes
-    found = as_json(jax.tree.map(np.asarray, measured(*part)))
-    return found | {
+    logits = lambda batch: apply(data.normalise(batch, mean, std), statistics == STORED)
+    if wiring.is_streamed(config):
+        batch_size = batch_size or config.train.batch_size
+        devices = wiring.make_devices(config)
+        measure_all = make_evaluate(lambda _, batch: logits(batch), images.classes, devices)
+        with feeds.one_pass(config, part, batch_size, devices) as (batches,):
+            found = measure_all((), batches)
+    else:
+        batch_size = min(batch_size or AT_ONCE, part.examples)
+        measure_all = lambda *part: measure(logits, *part, batch_size, images.classes)
+        found = jax.jit(measure_all)(*part)
+    return as_json(jax.tree.map(np.asarray, found)) | {
         "arch": text,
         "split": split,
         "note": note,
@@ -80,14 +86,6 @@ def _shared(folder, config, text):
     return lambda images, given: supernet.apply({"params": params}, images, path), checkpoint.number
 
 
-def _part(config, images, split):
-    if split == "test":
-        return data.Images(images.test_images, images.test_labels), images.test_note
-    train, valid = wiring.split_data(config, images)
-    part = train if split == "train" else valid
-    return part, f"{len(part.labels):,} {split} images of the train split"
-
-
 def table(found) -> str:
     """A measurement in readable lines."""
     lines = [
@@ -99,5 +97,6 @@ def table(found) -> str:
     shares = ["-" if share is None else f"{share:.3f}" for share in found["top1_of_class"]]
     for start in range(0, len(shares), 10):
         row = "".join(f"{share:>8}" for share in shares[start : start + 10])
-        lines.append(f"  {start:>6}:{row}")
+        if row.strip(" -"):  # some of their images were measured
+            lines.append(f"  {start:>6}:{row}")
     return "\n".join(lines)

@@ -90,12 +90,13 @@ def _size(text):
 def _readme(facts, name, sizes):
     height, width, channels = facts["image_shape"]
     batch = 2 if None in sizes else sizes[0]
+    prepared = f"An image is {facts['preparation']}.\n" if "preparation" in facts else ""
     return f"""# A network of {facts["params"]:,} parameters for {facts["classes"]} classes
 
 Architecture: `{facts["arch"]}`
 
 `{ARCHITECTURE}` says of which space, and its cost. The program normalises the images itself.
-With `pip install jax flatbuffers safetensors`:
+{prepared}With `pip install jax flatbuffers safetensors`:
 
 ```python
 import jax, numpy as np, safetensors.numpy

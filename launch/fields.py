@@ -35,12 +35,18 @@ WITHOUT = {
     "train": ("supernet", "scoring"),
     # It trains nothing.
     "comparison": (
-        *("data", "supernet", "scoring", "devices"),
+        *("data", "supernet", "scoring", "devices", "tensorboard"),
         *("checkpoint_every_steps", "checkpoint_every_seconds"),
-        *("search.strategy", "search.control"),
+        *("search.strategy", "search.control", "search.report"),
         *("search.max_latency", "search.latencies", "search.latency_batch"),
     ),
 }
+# Fields of images that are streamed while a network is trained, and of those that are in memory.
+STREAMED = (
+    *("data.image_size", "data.least_area", "data.jitter", "data.centre", "data.workers"),
+    "train.max_macs",
+)
+IN_MEMORY = ("data.shrink", "data.pad", "data.cutout")
 ALONE = ("final", "train")  # sections that say how networks are trained alone
 
 
@@ -60,7 +66,7 @@ CHOICES = {
     "supernet.batch_norm": ("local", "sync"),
     "scoring.statistics": evaluation.STATISTICS,
     "search.strategy": (*STRATEGIES, "random"),
-    "data.name": tuple(data.LOADERS),
+    "data.name": (*data.LOADERS, *data.STREAMED),
     "rank.score": ("loss", "accuracy"),
     "study.score": ("loss", "accuracy"),
 }
@@ -74,6 +80,8 @@ WHOLE = {  # the least and the most
     "data.shrink": (1, INT32),
     "data.pad": (0, INT32),
     "data.cutout": (0, INT32),
+    "data.image_size": (8, 2**14),
+    "data.workers": (0, 1_000),
     "space.nodes": (1, 100),  # with these three at their most, costs are within int64
     "network.channels": (2, 2**14),
     "network.cells": (1, 100),
@@ -108,7 +116,7 @@ WHOLE = {  # the least and the most
     **dict.fromkeys(_alone("epochs", "batch_size"), (1, INT32)),
     "train.evaluate_every_epochs": (1, INT32),
 }
-LIMITS = ("search.max_params", "search.max_macs")
+LIMITS = ("search.max_params", "search.max_macs", "train.max_macs")
 INTERVALS = ("supernet.macs_least", "supernet.macs_most", "supernet.macs_step")
 AT_LEAST_ZERO = (
     *("supernet.learning_rate", "supernet.learning_rate_end", "supernet.weight_decay"),
@@ -123,8 +131,12 @@ ABOVE_ZERO = (
 SHARES = (
     *("supernet.momentum", "supernet.label_smoothing", "nao.trade_off", "nao.held_out"),
     *_alone("momentum", "label_smoothing", "dropout", "average_decay"),
+    "data.jitter",
 )
-KEEPS = ("supernet.drop_path_keep", "evolution.mutation_rate", *_alone("drop_path_keep"))
+KEEPS = (
+    *("supernet.drop_path_keep", *_alone("drop_path_keep")),
+    *("data.least_area", "data.centre", "evolution.mutation_rate"),
+)
 SWITCHES = (
     *("space.channel_choice", "data.flip", "supernet.freeze_off_path", "tensorboard"),
     *("supernet.path_per_device", "search.report"),
@@ -210,6 +222,21 @@ def _fields(config, prefix=""):
             yield f"{prefix}{key}", value
 
 
+def _unused(found, job):
+    """The fields that the form of the images makes no use of."""
+    name = found.get("data.name")
+    streamed = isinstance(name, str) and name in data.STREAMED
+    if streamed and job != "train":
+        raise UsageError(
+            f"config.data.name={name!r}: images of that kind train one network, by launch.train "
+            "with configs/imagenet_train.py"
+        )
+    if job == "train" and streamed != ("data.image_size" in found) and name in CHOICES["data.name"]:
+        fitting = "imagenet_train" if streamed else "cifar_train"
+        raise UsageError(f"config.data.name={name!r} goes with configs/{fitting}.py")
+    return IN_MEMORY if streamed else STREAMED
+
+
 def _shown(value):
     # Python writes no integer of more than 4,300 digits in decimal.
     text = hex(value) if _whole(value) and abs(value) > 2**64 else repr(value)
@@ -232,6 +259,7 @@ def check_fields(config, job="search"):
     found = dict(_fields(config))
     others = {part for name, parts in JOBS.items() if name != job for part in parts}
     absent = {*WITHOUT.get(job, ()), *others} - {*JOBS[job]}
+    absent |= {*_unused(found, job)}
     rules = {n: rule for n, rule in RULES.items() if absent.isdisjoint((n, n.split(".")[0]))}
     for name in found:
         if name not in rules:

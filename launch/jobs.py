@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import time
-import zlib
 
 import jax
 import numpy as np
@@ -49,6 +48,8 @@ def run(make_job, config, folder, *, check, check_data, finished, restart=False)
             return 0
         images = wiring.load_data(config)
         check_data(config, images)
+        if folder is not None and getattr(images, "note", ""):
+            print(images.note, flush=True)
         enable_compilation_cache(config.compilation_cache)
         job = make_job(config, folder, images)
         try:
@@ -202,8 +203,8 @@ class Job:
     def fingerprint(self) -> int:
         """A number that other images would hardly have."""
         number = 0
-        for part in (*self.train_part, *self.valid_part):
-            number = zlib.crc32(np.ascontiguousarray(part), number)
+        for part in (self.train_part, self.valid_part):
+            number = part.crc32(number)
         return number
 
     def say(self, text):

@@ -3,6 +3,7 @@
     python -m launch.train --config=configs/cifar_train.py --arch=naonet_v2
     python -m launch.train --config=configs/cifar_train.py:smoke --arch=runs/cifar
     python -m launch.train --config=configs/cifar_train.py --arch="1 1 0 1 2 4 …"
+    python -m launch.train --config=configs/imagenet_train.py:8 --arch=runs/cifar
 
 Flags:
   --config=FILE[:VARIANT]   the recipe; its fields are explained in the file

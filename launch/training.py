@@ -1,5 +1,7 @@
 """The training job: one architecture alone, from random or shared weights to its accuracy."""
 
+import contextlib
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -7,8 +9,8 @@ import numpy as np
 
 from bnao_jax import data, training
 from bnao_jax.checkpoint import fill
-from bnao_jax.parallel import replicate
-from launch import jobs, machine, pictures, wiring, workdir
+from launch import feeds, jobs, machine, pictures, wiring, workdir
+from launch.command import UsageError
 from launch.fields import check_fields
 from launch.spaces import SPACES
 from launch.trainings import TrainingJob
@@ -20,7 +22,7 @@ def run(config, folder, *, restart=False) -> int:
     make = lambda *made: Training(*made)
     checks = dict(
         check=check,
-        check_data=wiring.check_data,
+        check_data=check_data,
         finished=jobs.finished_by(workdir.RESULT, "training", summary),
     )
     return jobs.run(make, config, folder, restart=restart, **checks)
@@ -35,6 +37,29 @@ def check(config):
     wiring.check_machine(config)
     if config.warm_start:
         shared_weights(config)
+
+
+def check_data(config, images):
+    """Raises UsageError where the config does not fit the images, or exceeds the mobile setting."""
+    wiring.check_data(config, images)
+    if not wiring.is_streamed(config) or (most := config.train.max_macs) is None:
+        return
+    outline = wiring.make_outline(config, images.classes)
+    architecture = outline.space.parse(config.arch)[None]
+
+    def macs(channels):
+        narrow = dataclasses.replace(outline, channels=channels)
+        return int(wiring.make_cost(config, narrow, images.image_shape)(architecture).macs[0])
+
+    if (found := macs(outline.channels)) > most:
+        narrower = range(outline.channels - outline.channels % 2, 1, -2)
+        fitting = next((n for n in narrower if macs(n) <= most), None)
+        way = "" if fitting is None else f"--config.network.channels={fitting} is within it, "
+        raise UsageError(
+            f"config.arch has {found / 1e6:.1f} M multiply-adds on images {images.image_shape}; "
+            f"config.train.max_macs allows {most / 1e6:.1f} M: {way}--config.train.max_macs=None "
+            "lifts it"
+        )
 
 
 class Progress(NamedTuple):
@@ -67,9 +92,10 @@ class Training(TrainingJob):
         made = self.make_alone(self.architecture, self.key)
         self.network, self.recipe, self.train_steps, self.evaluate_network, state = made
         self.inherited = 0  # weights that a search has trained
+        self.pace = {}  # of the last epoch, where images are streamed
         if config.warm_start:
             state, self.inherited = self.warm(state)
-        self.per_epoch = data.steps_per_epoch(len(self.train_part.labels), self.recipe.batch_size)
+        self.per_epoch = data.steps_per_epoch(self.train_part.examples, self.recipe.batch_size)
         self.progress = Progress(state, np.zeros((0, 5)), NO_SUMS)
 
     def warm(self, state):
@@ -100,19 +126,21 @@ class Training(TrainingJob):
         told = f"{self.space.format(self.architecture)[:60]}: {self.cost().params[0]:,} parameters"
         begun = f", {self.inherited:,} of them from {self.config.warm_start}"
         self.say(f"{told}{begun if self.inherited else ''}")
+        feed = feeds.make_feed(self.config, self.train_part, self.recipe, self.devices)
         every = self.config.train.evaluate_every_epochs * self.per_epoch
-        while True:
-            step = int(self.progress.final.step)
-            if self.is_due(step, every):
-                self.evaluate()
-            if step == self.recipe.total_steps:
-                break
-            self.train_until(min(step - step % every + every, self.recipe.total_steps))
+        with contextlib.closing(feed):
+            while True:
+                step = int(self.progress.final.step)
+                if self.is_due(step, every):
+                    self.evaluate()
+                if step == self.recipe.total_steps:
+                    break
+                self.train_until(min(step - step % every + every, self.recipe.total_steps), feed)
         self.finish()
 
     def is_due(self, step, every) -> bool:
         """Whether an evaluation after a step is still to be made."""
-        if step == 0 or not len(self.valid_part.labels):
+        if step == 0 or not self.valid_part.examples:
             return False
         at_end = step % every == 0 or step == self.recipe.total_steps
         return at_end and bool(np.isnan(self.progress.epochs[-1, -1]))
@@ -136,11 +164,12 @@ class Training(TrainingJob):
             "std": [float(v) for v in images.std],
             "params": int(cost.params[0]),
             "macs": int(cost.macs[0]),
-        }
+        } | ({"preparation": feeds.preparation(config)} if wiring.is_streamed(config) else {})
 
-    def train_until(self, until):
+    def train_until(self, until, feed):
         """Trains until a step."""
-        arguments = (self.recipe, self.train_steps, self.progress.final)
+        arguments = (self.recipe, self.train_steps, self.progress.final, feed)
+        feed.pace()  # from here on
         steps = self.steps_alone(
             *(self.architecture, self.key, *arguments), title="train", until=until
         )
@@ -153,9 +182,11 @@ class Training(TrainingJob):
                 self.progress = self.progress._replace(
                     epochs=np.vstack([self.progress.epochs, row]), sums=NO_SUMS
                 )
+                self.pace = feed.pace()
                 self.metrics.write(
                     **dict(phase="train", epoch=row[0], step=end, loss=row[1], accuracy=row[2]),
                     learning_rate=float(self.recipe.learning_rate(step)),
+                    **self.pace,
                 )
 
     def evaluate(self):
@@ -169,15 +200,16 @@ class Training(TrainingJob):
         self.say(
             f"epoch {epoch} of {self.config.train.epochs}: training loss "
             f"{self.progress.epochs[-1, 1]:.4f}, validation accuracy {float(found.accuracy):.4f}"
+            f"{feeds.told(self.pace)}"
         )
         self.keeper.keep(float(found.accuracy))
         self.keeper.between()
 
     def measure(self, part):
         """The network's measures on images and labels, running statistics in the norms."""
-        with self.timed("evaluate"):
-            found = self.evaluate_network(self.progress.final, *replicate(part, self.devices))
-            return jax.tree.map(np.asarray, found)
+        fed = feeds.one_pass(self.config, part, self.recipe.batch_size, self.devices)
+        with self.timed("evaluate"), fed as images:
+            return jax.tree.map(np.asarray, self.evaluate_network(self.progress.final, *images))
 
     def cost(self):
         """Parameters and multiply-adds of the network."""
@@ -186,14 +218,11 @@ class Training(TrainingJob):
     def finish(self):
         """Tests the last weights, writes the files, prints the summary."""
         self.keeper.keep(wait=True)
-        test = self.images.test_images, self.images.test_labels
-        measures = {"test": (data.Images(*test), self.images.test_note)}
-        count = len(self.valid_part.labels)
-        measures["valid"] = self.valid_part, f"{count:,} images held out of the train split"
-        found = {
-            name: as_json(self.measure(part)) | {"note": note} if len(part.labels) else None
-            for name, (part, note) in measures.items()
-        }
+        parts = wiring.noted_parts(self.config, self.images)
+        found = {}
+        for name in ("test", "valid"):
+            part, note = parts[name]
+            found[name] = as_json(self.measure(part)) | {"note": note} if part.examples else None
         if self.folder is None:
             return
         cost, rows = self.cost(), self.progress.epochs
@@ -206,7 +235,7 @@ class Training(TrainingJob):
             "train": {
                 "loss": rows[-1, 1],
                 "accuracy": rows[-1, 2],
-                "images": len(self.train_part.labels),
+                "images": self.train_part.examples,
             },
             "epochs": self.config.train.epochs,
             "inherited": self.inherited,

@@ -6,7 +6,7 @@ import numpy as np
 from bnao_jax import supernet_training, training
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.parallel import replicate
-from launch import jobs, wiring
+from launch import feeds, jobs, wiring
 from launch.spaces import alone
 
 ACCURACY, LOSS = range(2)  # rows of what is kept of an evaluation
@@ -114,17 +114,18 @@ class TrainingJob(jobs.Job):
         params = initialize(network, params_key, any_images)
         return *made, training.initial_state(network, recipe, params, any_images)
 
-    def steps_alone(self, architecture, key, recipe, train, state, *, title, until=None):
+    def steps_alone(self, architecture, key, recipe, train, state, feed, *, title, until=None):
         """Trains a network from a state until a step; yields after each dispatch.
 
-        `progress.final` is the state by then. Yields (first step, steps, mean loss, accuracy).
+        `feed` gives the images, see `feeds`. `progress.final` is the state by then. Yields (first
+        step, steps, mean loss, accuracy).
         """
         _, train_key = jax.random.split(key)
-        part, done = replicate(self.train_part, self.devices), int(state.step)
+        done = int(state.step)
         phase = self.display.phase(title, recipe.total_steps, "steps", done=done)
         with self.timed("final"), phase as advance:
-            for step, steps in self.dispatches(recipe, len(self.train_part.labels), done, until):
-                state, loss, accuracy = train(state, *part, train_key, np.int32(steps))
+            for step, steps in self.dispatches(recipe, self.train_part.examples, done, until):
+                state, loss, accuracy = train(state, *feed.at(step), train_key, np.int32(steps))
                 if not np.isfinite(loss):
                     raise jobs.TrainingError(
                         f"the training loss is not finite within the {steps} steps from {step} of "
@@ -140,7 +141,8 @@ class TrainingJob(jobs.Job):
         """(validation accuracy, loss) of one architecture after the final's epochs."""
         _, recipe, train, evaluate, fresh = self.make_alone(architecture, key)
         state = self.progress.final or fresh
-        for _ in self.steps_alone(architecture, key, recipe, train, state, title=title):
+        feed = feeds.make_feed(self.config, self.train_part, recipe, self.devices)
+        for _ in self.steps_alone(architecture, key, recipe, train, state, feed, title=title):
             pass
         with self.timed("final"):
             part = replicate(self.valid_part, self.devices)

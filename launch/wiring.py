@@ -11,7 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnao_jax import data, evaluation, optimizer, sampler, schedule, supernet_training, training
+from bnao_jax import (
+    data,
+    evaluation,
+    optimizer,
+    sampler,
+    schedule,
+    streamed_training,
+    supernet_training,
+    training,
+)
 from bnao_jax.data import Augmentation
 from bnao_jax.nn.initialization import initialize, matrices
 from bnao_jax.parallel import AXIS
@@ -154,15 +163,14 @@ def check_machine(config):
     """Raises UsageError where devices, memory and the form of known images do not fit."""
     make_devices(config)
     if config.data.name in data.FORMS:
-        image_shape, classes = data.FORMS[config.data.name]
-        check_form(config, shrunk(config, image_shape), classes)
+        check_form(config, *form_of(config))
 
 
 def check_form(config, image_shape, classes):
     """Raises UsageError where the config does not fit images [H, W, C] of so many classes."""
     if classes < 2:
         raise UsageError(f"config.data: the labels know {classes} class; a search needs at least 2")
-    for name in ("data.pad", "data.cutout"):
+    for name in () if is_streamed(config) else ("data.pad", "data.cutout"):
         if (pixels := _get(config, name)) > min(image_shape[:2]):
             raise UsageError(f"config.{name}={pixels} exceeds the sides of images {image_shape}")
     memory, outline = _memory(jax.local_devices()[0]), make_outline(config, classes)
@@ -203,8 +211,10 @@ def _needs(config, outline, image_shape):
     needs = {
         # weights, gradients and momentum, float32
         "config.network with config.space and the classes of config.data": 12 * weights,
-        "config.data.valid_examples": config.data.valid_examples * math.prod(image_shape),
     }
+    if not is_streamed(config):
+        images = config.data.valid_examples * math.prod(image_shape)
+        needs["config.data.valid_examples"] = images
     if "supernet" in config:
         scored = min(config.scoring.batch_size, scored_examples(config))
         needs["config.supernet.batch_size"] = config.supernet.batch_size // devices * maps
@@ -224,7 +234,7 @@ def _needs(config, outline, image_shape):
 
 def check_data(config, images):
     """Raises UsageError where the config does not fit the loaded `ImageData`."""
-    total = len(images.train_labels)
+    total = len(images.train_ids)
     if config.data.valid_examples >= total:
         raise UsageError(
             f"config.data.valid_examples={config.data.valid_examples} leaves none of the {total} "
@@ -289,11 +299,17 @@ def make_devices(config):
     return devices
 
 
+def is_streamed(config) -> bool:
+    """Whether a config's images are too many for the memory of a device."""
+    return config.data.name in data.STREAMED
+
+
 def load_data(config):
-    """The `ImageData` of a config."""
-    images = data.load(
-        config.data.name, data_dir=config.data.data_dir or None, path=config.data.path or None
-    )
+    """The `ImageData` or, where images are streamed, the `StreamedData` of a config."""
+    where = dict(data_dir=config.data.data_dir or None, path=config.data.path or None)
+    if is_streamed(config):
+        return data.open_streamed(config.data.name, image_size=config.data.image_size, **where)
+    images = data.load(config.data.name, **where)
     shrunk(config, images.image_shape)
     return data.shrink(images, config.data.shrink)
 
@@ -301,15 +317,44 @@ def load_data(config):
 def split_data(config, images):
     """The train and the validation part of the images of a config's job."""
     limit = config.data.train_examples or None
-    return data.split(images, config.data.valid_examples, seed=config.seed, limit=limit)
+    train, valid = data.split(images, config.data.valid_examples, seed=config.seed, limit=limit)
+    if is_streamed(config) and not config.data.valid_examples:
+        valid = images.validation_part
+    return train, valid
+
+
+def noted_parts(config, images) -> dict:
+    """The train, valid and test part of a config's images, each with words of what it is."""
+    train, valid = split_data(config, images)
+    held_out = f"{valid.examples:,} images held out of the train split"
+    if not is_streamed(config):
+        test = data.Images(images.test_images, images.test_labels), images.test_note
+    else:
+        whole = images.validation_part
+        note = f"all {whole.examples:,} images of the validation split"
+        test = whole, note
+        if not config.data.valid_examples:
+            test, held_out = (whole._replace(rows=whole.rows[:0]), "no test images"), note
+    trained = train, f"{train.examples:,} images of the train split"
+    return {"train": trained, "valid": (valid, held_out), "test": test}
 
 
 def form(config):
     """(H, W, C) and the number of classes of the images that `load_data` would give."""
-    shape, classes = data.form(config.data.name, path=config.data.path or None)
-    shape = shrunk(config, shape)
+    shape, classes = form_of(config)
     check_form(config, shape, classes)
     return shape, classes
+
+
+def form_of(config):
+    """What `form` returns, not checked."""
+    path, name = config.data.path or None, config.data.name
+    if is_streamed(config):
+        side = config.data.image_size
+        classes = data.FORMS[name][1] if name in data.FORMS else data.read_folder(path).classes
+        return (side, side, 3), classes
+    shape, classes = data.form(name, path=path)
+    return shrunk(config, shape), classes
 
 
 def shrunk(config, image_shape):
@@ -384,7 +429,20 @@ def make_strategy(config, outline, accept):
 def make_augmentation(config, images):
     """What happens to training images."""
     mean, std = (tuple(float(v) for v in values) for values in (images.mean, images.std))
+    if is_streamed(config):  # the host has cropped and flipped
+        return Augmentation(mean, std, flip=False, pad=0)
     return Augmentation(mean, std, config.data.flip, config.data.pad, config.data.cutout)
+
+
+def make_random_crop(config):
+    """What happens to streamed images that train."""
+    settings = config.data
+    return data.RandomCrop(settings.image_size, settings.least_area, settings.flip, settings.jitter)
+
+
+def make_centre_crop(config):
+    """What happens to streamed images that are evaluated with."""
+    return data.CentreCrop(config.data.image_size, config.data.centre)
 
 
 def initial_weights(config, outline, images):
@@ -501,7 +559,7 @@ def make_material(config, space, train_part, pool, params, capacity):
 
 def train_examples(config, images) -> int:
     """Images that train the supernet."""
-    rest = len(images.train_labels) - config.data.valid_examples
+    rest = len(images.train_ids) - config.data.valid_examples
     return min(rest, config.data.train_examples) if config.data.train_examples else rest
 
 
@@ -535,12 +593,15 @@ def make_alone(config, section, outline, images, architecture, devices):
         drop_path_keep=None if settings.drop_path_keep == 1 else settings.drop_path_keep,
         average_decay=settings.average_decay or None,
     )
+    colours = augmentation.mean, augmentation.std
+    if is_streamed(config):
+        train = streamed_training.make_train(network, recipe, devices)
+        logits = training.make_logits(network, *colours)
+        evaluate = streamed_training.make_evaluate(logits, outline.classes, devices)
+        return network, recipe, train, evaluate
     train = training.make_train(network, recipe, devices)
-    evaluate = training.make_evaluate(
-        *(network, augmentation.mean, augmentation.std),
-        **dict(batch_size=EVALUATED_AT_ONCE, classes=outline.classes),
-    )
-    return network, recipe, train, evaluate
+    sizes = dict(batch_size=EVALUATED_AT_ONCE, classes=outline.classes)
+    return network, recipe, train, training.make_evaluate(network, *colours, **sizes)
 
 
 def make_network(config, section, outline, architecture):

@@ -20,8 +20,8 @@ EVENTS, REPORT, PICTURES = "tensorboard", "report.html", "report"
 # Fields that may change when a run is continued: they change how it runs, not what it finds.
 FREE = (
     *("devices", "compilation_cache", "checkpoint_every_steps", "checkpoint_every_seconds"),
-    *("data.data_dir", "data.path", "scoring.per_dispatch", "truth", "tensorboard"),
-    "search.report",
+    *("data.data_dir", "data.path", "data.workers", "scoring.per_dispatch", "truth"),
+    *("tensorboard", "search.report"),
 )
 
 

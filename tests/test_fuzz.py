@@ -28,7 +28,15 @@ from bnao_jax.data import DataError, load
 from bnao_jax.space import ArchitectureError
 from bnao_jax.spaces.nao.space import nao_space
 from bnao_jax.spaces.nao.supernet import Supernet
-from configs import cifar, cifar_train, quickstart, rank_nasbench201, rank_study, tabular
+from configs import (
+    cifar,
+    cifar_train,
+    imagenet_train,
+    quickstart,
+    rank_nasbench201,
+    rank_study,
+    tabular,
+)
 from launch import command, fields, inspect, search, searching, wiring
 from launch.command import UsageError
 
@@ -291,13 +299,15 @@ def test_every_field_has_a_rule():
         "train": cifar_train.get_config(),
         "comparison": tabular.get_config(),
     }
-    known = DEFAULTS.keys() | {name for config in others.values() for name, _ in leaves(config)}
+    streamed = imagenet_train.get_config()
+    every = [*others.values(), streamed]
+    known = DEFAULTS.keys() | {name for config in every for name, _ in leaves(config)}
     assert fields.RULES.keys() == known
     fields.check_fields(cifar.get_config())
-    for job, config in others.items():
+    for job, config in [*others.items(), ("train", streamed)]:
         fields.check_fields(config, job)
         assert fields.job_of(config) == job
-        if job != "study":  # it has a launcher with "rank"
+        if job != "study" and config is not streamed:  # "study" shares its launcher with "rank"
             launcher = fields.LAUNCHERS[job]
             with pytest.raises(UsageError, match=f"no such field here; .* one for {launcher}$"):
                 fields.check_fields(config)

@@ -1,4 +1,4 @@
-"""Labelled images in memory, their loaders, and what a compiled training step does with them."""
+"""Labelled images, in memory or streamed; loaders; what a compiled training step does with them."""
 
 from bnao_jax.data.augmentation import Augmentation, augment, example_keys, normalise
 from bnao_jax.data.batches import (
@@ -8,16 +8,23 @@ from bnao_jax.data.batches import (
     steps_per_epoch,
     training_batch,
 )
+from bnao_jax.data.crops import CentreCrop, RandomCrop
+from bnao_jax.data.folders import read_folder
 from bnao_jax.data.images import DataError, ImageData, Images, shrink, split
-from bnao_jax.data.loading import FORMS, LOADERS, form, load
+from bnao_jax.data.loading import FORMS, LOADERS, STREAMED, form, load, open_streamed
+from bnao_jax.data.photographs import StreamedData
 
 __all__ = [
     "FORMS",
     "LOADERS",
+    "STREAMED",
     "Augmentation",
+    "CentreCrop",
     "DataError",
     "ImageData",
     "Images",
+    "RandomCrop",
+    "StreamedData",
     "augment",
     "batch_at",
     "batch_indices",
@@ -26,6 +33,8 @@ __all__ = [
     "form",
     "load",
     "normalise",
+    "open_streamed",
+    "read_folder",
     "shrink",
     "split",
     "steps_per_epoch",

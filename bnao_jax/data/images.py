@@ -5,6 +5,7 @@ Shapes: N train images, M test images, H height, W width, C channels.
 
 import dataclasses
 import functools
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,17 @@ class Images(NamedTuple):
 
     images: np.ndarray  # uint8[N, H, W, C]
     labels: np.ndarray  # int32[N]
+
+    @property
+    def examples(self) -> int:
+        """N."""
+        return len(self.labels)
+
+    def crc32(self, number: int) -> int:
+        """A number that other images would hardly have, continued from another such."""
+        for part in self:
+            number = zlib.crc32(np.ascontiguousarray(part), number)
+        return number
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +67,10 @@ class ImageData:
     def std(self) -> np.ndarray:
         """float32[C]: channel standard deviation on the scale 0..1; 1 for a constant channel."""
         return self._moments[1]
+
+    def part(self, rows) -> Images:
+        """Those rows of the train part."""
+        return Images(self.train_images[rows], self.train_labels[rows])
 
     @property
     def test_note(self) -> str:
@@ -99,17 +115,17 @@ def shrink(data: ImageData, factor: int) -> ImageData:
     )
 
 
-def split(
-    data: ImageData, valid_examples: int, *, seed: int, limit: int | None = None
-) -> tuple[Images, Images]:
+def split(data, valid_examples: int, *, seed: int, limit: int | None = None) -> tuple:
     """Returns (train, valid): the train part shuffled and divided without overlap.
+
+    `data` is `ImageData`, which gives `Images`, or `StreamedData`, which gives `pieces.Part`.
 
     The same images in the same order for the same seed, however the data set is stored: rows are
     ordered by `train_ids` before the shuffle. `limit` keeps at most that many train images, for
     smoke runs, and leaves the validation images as they are. Raises ValueError for sizes that
     leave no train image.
     """
-    total = len(data.train_images)
+    total = len(data.train_ids)
     if not 0 <= valid_examples < total:
         raise ValueError(
             f"valid_examples={valid_examples}: {data.name} has {total} train images,"
@@ -121,7 +137,4 @@ def split(
     shuffle = np.random.RandomState(seed).permutation(total)
     rows = np.argsort(data.train_ids, kind="stable")[shuffle]
     valid, train = rows[:valid_examples], rows[valid_examples:][:limit]
-    return (
-        Images(data.train_images[train], data.train_labels[train]),
-        Images(data.train_images[valid], data.train_labels[valid]),
-    )
+    return data.part(train), data.part(valid)

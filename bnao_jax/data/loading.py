@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 from bnao_jax.data.arrays import load_arrays
 from bnao_jax.data.digits import load_digits
+from bnao_jax.data.folders import read_folder
 from bnao_jax.data.images import DataError, ImageData
-from bnao_jax.data.tfds_source import load_tfds
+from bnao_jax.data.photographs import StreamedData
+from bnao_jax.data.tfds_source import IMAGENET, IMAGENET_CLASSES, load_tfds, open_imagenet
 
 Folder = str | os.PathLike | None
 
@@ -29,7 +31,33 @@ def load(name: str, *, data_dir: Folder = None, path: Folder = None) -> ImageDat
     return LOADERS[name](data_dir, path)
 
 
-FORMS = {"cifar10": ((32, 32, 3), 10), "cifar100": ((32, 32, 3), 100), "digits": ((8, 8, 1), 10)}
+STREAMED = (IMAGENET, "folder")
+
+
+def open_streamed(
+    name: str, *, image_size: int, data_dir: Folder = None, path: Folder = None
+) -> StreamedData:
+    """Returns the data set called `name`: imagenet2012 or folder; its images stay where they are.
+
+    `image_size` is the side of the images that a network sees; `data_dir` is TFDS's folder for
+    imagenet2012, `path` that of `read_folder` for folder. Raises DataError.
+    """
+    if name not in STREAMED:
+        raise DataError(f"unknown data set {name!r}: choose from {', '.join(STREAMED)}")
+    if name == IMAGENET:
+        return StreamedData(name, *open_imagenet(data_dir), IMAGENET_CLASSES, image_size)
+    found = read_folder(path)
+    return StreamedData(
+        name, found.train, found.validation, found.classes, image_size, note=found.note
+    )
+
+
+FORMS = {
+    "cifar10": ((32, 32, 3), 10),
+    "cifar100": ((32, 32, 3), 100),
+    "digits": ((8, 8, 1), 10),
+    IMAGENET: ((224, 224, 3), IMAGENET_CLASSES),  # by default
+}
 
 
 def form(name: str, *, path: Folder = None) -> tuple[tuple[int, int, int], int]:

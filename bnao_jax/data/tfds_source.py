@@ -1,8 +1,10 @@
-"""CIFAR-10 and CIFAR-100 from the files TensorFlow Datasets prepares, read without TensorFlow.
+"""CIFAR and ImageNet from the files TensorFlow Datasets prepares, read without TensorFlow.
 
-Source: Alex Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009,
-https://www.cs.toronto.edu/~kriz/cifar.html. Reading needs tensorflow-datasets, array_record and
-pillow. Preparing, once, also needs tensorflow and importlib_resources (TFDS 4.9.10).
+Sources: Alex Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009,
+https://www.cs.toronto.edu/~kriz/cifar.html; Russakovsky et al., "ImageNet Large Scale Visual
+Recognition Challenge", 2014, https://arxiv.org/abs/1409.0575. Reading needs tensorflow-datasets,
+array_record and pillow. Preparing, once, also needs tensorflow and importlib_resources (TFDS
+4.9.10).
 """
 
 import contextlib
@@ -10,6 +12,7 @@ import io
 import logging
 import os
 import pathlib
+import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,6 +20,7 @@ import numpy as np
 from bnao_jax.data.images import DataError, ImageData
 
 CLASSES = {"cifar10": 10, "cifar100": 100}
+IMAGENET, IMAGENET_CLASSES = "imagenet2012", 1_000
 OFFICIAL_TEST_EXAMPLES = 10_000
 RECORDS = 1_000  # read at a time: encoded images are held for this many only
 
@@ -27,23 +31,11 @@ def load_tfds(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageD
     `data_dir` is TFDS's folder: the environment variable TFDS_DATA_DIR or ~/tensorflow_datasets
     if None. Missing test images are not an error, see `ImageData.test_note`. Raises DataError.
     """
-    default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    folder = pathlib.Path(os.path.expanduser(data_dir or default))
-    try:
-        with _quiet_absl():
-            train, test = _sources(name, folder)
-            train_ids, train_images, train_labels = _read(train)
-            _, test_images, test_labels = _read(test)
-    except ImportError as error:
-        raise DataError(
-            f"{name} needs {error.name or 'a package'}:"
-            " pip install tensorflow-datasets array_record pillow"
-        ) from error
-    except NotImplementedError as error:  # TFDS's word for "not here in a readable format"
-        raise DataError(_how_to_prepare(name, folder)) from error
-    except Exception as error:  # readers raise RuntimeError, ParseError, OSError, KeyError, ...
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{name} in {folder} cannot be read: {reason}") from error
+    folder = _folder(data_dir)
+    with _reading(name, folder):
+        train, test = _sources(name, folder, ("train", "test"))
+        train_ids, train_images, train_labels = _read(train)
+        _, test_images, test_labels = _read(test)
     return ImageData(
         name=name,
         train_images=train_images,
@@ -56,12 +48,71 @@ def load_tfds(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageD
     )
 
 
-def _sources(name: str, folder: pathlib.Path) -> tuple[Sequence, Sequence]:
+class Photographs:
+    """Encoded images of a TFDS source; see `pieces.Records` for what the methods mean."""
+
+    def __init__(self, source: Sequence, name: str):
+        self._source, self._name = source, name
+
+    def __len__(self):
+        return len(self._source)
+
+    def name(self, row):
+        return f"image {row} of {self._name}"
+
+    def read(self, rows):
+        try:
+            records = self._source.__getitems__([int(row) for row in rows])
+        except Exception as error:  # readers raise RuntimeError, ParseError, OSError, KeyError, ...
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{self._name} cannot be read: {reason}") from None
+        return [(record["image"], int(record["label"])) for record in records]
+
+    def crc32(self, number):
+        return zlib.crc32(f"{self._name} {len(self)}".encode(), number)
+
+
+def open_imagenet(data_dir: str | os.PathLike | None = None) -> tuple[Photographs, Photographs]:
+    """Returns the train and the validation split of imagenet2012, as TFDS has stored them.
+
+    `data_dir` is as in `load_tfds`. Raises DataError.
+    """
+    splits, folder = ("train", "validation"), _folder(data_dir)
+    with _reading(IMAGENET, folder):
+        sources = _sources(IMAGENET, folder, splits)
+    names = (f"{IMAGENET}/{split}" for split in splits)
+    return tuple(map(Photographs, sources, names))
+
+
+def _folder(data_dir):
+    default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    return pathlib.Path(os.path.expanduser(data_dir or default))
+
+
+@contextlib.contextmanager
+def _reading(name: str, folder: pathlib.Path) -> Iterator[None]:
+    """Raises DataError for all that reading a data set may raise."""
+    try:
+        with _quiet_absl():
+            yield
+    except ImportError as error:
+        raise DataError(
+            f"{name} needs {error.name or 'a package'}:"
+            " pip install tensorflow-datasets array_record pillow"
+        ) from error
+    except NotImplementedError as error:  # TFDS's word for "not here in a readable format"
+        raise DataError(_how_to_prepare(name, folder)) from error
+    except Exception as error:  # readers raise RuntimeError, ParseError, OSError, KeyError, ...
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{name} in {folder} cannot be read: {reason}") from error
+
+
+def _sources(name: str, folder: pathlib.Path, splits: tuple[str, ...]) -> tuple[Sequence, Sequence]:
     import tensorflow_datasets as tfds  # slow, and not needed by the other data sets
 
     return tfds.data_source(
         name,
-        split=("train", "test"),
+        split=splits,
         data_dir=folder,
         download=False,
         decoders={"image": tfds.decode.SkipDecoding()},
@@ -92,9 +143,17 @@ def _how_to_prepare(name: str, folder: pathlib.Path) -> str:
             f"{name} in {folder} is not in the array_record format:"
             " prepare it again with another data_dir"
         )
+    how = "to fetch and prepare it"
+    if name == IMAGENET:
+        how = (
+            "it is downloaded by hand, after registration at https://image-net.org:"
+            " ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar belong in"
+            f" {folder}/downloads/manual (or, unpacked to train/CLASS and val/CLASS, anywhere: that"
+            " is the data set 'folder'); then to prepare it"
+        )
     return (
-        f"{name} is not prepared in {folder}; to fetch and prepare it (needs tensorflow, reading"
-        " does not): pip install tensorflow importlib_resources && python -c"
+        f"{name} is not prepared in {folder}; {how} (needs tensorflow, reading does not):"
+        " pip install tensorflow importlib_resources && python -c"
         f" \"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{folder}',"
         " file_format='array_record').download_and_prepare()\""
     )
