@@ -6,7 +6,7 @@ import numpy as np
 
 from bnao_jax import ranking
 from launch.findings import chosen, error, expected, images, percent
-from launch.records import number
+from launch.records import number, numbers
 
 TWICE = 2  # standard errors that a difference must exceed to be called one
 NOT_KNOWN = "Not known: "
@@ -40,7 +40,9 @@ def _worked(run):
 def _better(run):
     control = run.control.score[np.isfinite(run.control.score)]
     if not len(control):
-        return f"{NOT_KNOWN}no random control was scored (search.control)."
+        wanted = run.field("search.control")
+        why = "the random control comes after the last round" if wanted else "there is no control"
+        return f"{NOT_KNOWN}{why} (search.control={wanted})."
     last = run.pool.round == run.pool.round.max(initial=0)
     last = run.pool.score[last & np.isfinite(run.pool.score)]
     told = f"The best of {len(control)} random architectures scores {percent(control.max())}."
@@ -86,11 +88,12 @@ def _balanced(run):
 
 def _trusted(run):
     told = []
-    learned = [number(row, "held_out_pairwise_accuracy") for row in run.rounds]
-    if learned := [share for share in learned if math.isfinite(share)]:
+    name = "held_out_pairwise_accuracy"
+    if learned := [row for row in run.rounds if math.isfinite(number(row, name))]:
+        held = len(numbers(learned[-1], "held_out_scores")) or "the"
         told.append(
-            f"The predictor orders {percent(learned[-1])} of the pairs of architectures held out "
-            "from its last fit as they were measured; chance is 50 %."
+            f"The predictor orders {percent(number(learned[-1], name))} of the pairs of {held} "
+            "architectures held out from its last fit as they were measured; chance is 50 %."
         )
     both = [found for found in chosen(run) if math.isfinite(found.score + found.alone)]
     if len(both) > 2:

@@ -86,6 +86,7 @@ def test_it_answers_the_questions(tree, folder):
     assert best["arch"] in found["cells"]
     assert "python -m launch.search --config=configs/quickstart.py" in found["machine"]
     assert "supernet.sampler proportional" in found["machine"]
+    assert "80.0 % of the pairs of 8 architectures held out" in found["summary"]
     assert "compilation 9.0" in found["machine"]
     # 20 steps of an architecture on average, and of the size the sampler's share.
     assert "30 architectures shared 600 steps" in found["training"]
@@ -294,7 +295,7 @@ def test_a_search_under_way(sketched, tmp_path):
     write_lines(path / "metrics.jsonl", rows)
     found = sections(sketched(path))
     assert "The search is not finished: 1 of 3 rounds are done" in found["summary"]
-    assert "no random control" in found["summary"]
+    assert "the random control comes after the last round" in found["summary"]
     (path / "pool.jsonl").unlink()  # in the first round
     write_lines(path / "metrics.jsonl", rows[:3])
     found = sections(sketched(path))
