@@ -66,7 +66,7 @@ def get_config(variant: str = "") -> ConfigDict:
     # launch.rank also strictly_fair
     supernet.sampler = "proportional"
     supernet.size_exponent = 1.0  # of proportional: P(x) ~ size ** size_exponent
-    supernet.macs_least = placeholder(int)
+    supernet.macs_least = placeholder(int)  # of constrained: multiply-adds of one image
     supernet.macs_most = placeholder(int)
     supernet.macs_step = placeholder(int)
     # cosine to learning_rate_end, exponential by rate_decay an epoch, linear to learning_rate_end
