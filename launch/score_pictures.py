@@ -21,7 +21,7 @@ from launch.drawing import (
 )
 from launch.records import number
 
-SCORE = "validation accuracy with shared weights, %"
+SCORE = "score (validation accuracy), %"
 COSTS = {"params": "parameters", "macs": "multiply-adds for one image"}
 LIMITS = {"params": "search.max_params", "macs": "search.max_macs"}
 MOST_ROUNDS = 8  # that colours can tell apart
