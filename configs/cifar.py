@@ -66,9 +66,9 @@ def get_config(variant: str = "") -> ConfigDict:
     # launch.rank also strictly_fair
     supernet.sampler = "proportional"
     supernet.size_exponent = 1.0  # of proportional: P(x) ~ size ** size_exponent
-    supernet.macs_least = placeholder(int)  # of constrained: multiply-adds of one image
-    supernet.macs_most = placeholder(int)
-    supernet.macs_step = placeholder(int)
+    supernet.macs_least = placeholder(int)  # of constrained: beginning, multiply-adds
+    supernet.macs_most = placeholder(int)  # the same, its end
+    supernet.macs_step = placeholder(int)  # the same, size of an interval
     # cosine to learning_rate_end, exponential by rate_decay an epoch, linear to learning_rate_end
     # by the step, complexity: (1 - t/T) to a power that falls with the path's size (CaLR),
     # complexity_mean: the same mean rate for all
@@ -127,12 +127,12 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.bonas = bonas = ConfigDict()
     bonas.epochs = 100  # of the graph network's fit, from scratch each round
-    bonas.batch_size = 128
-    bonas.learning_rate = 1e-3
+    bonas.batch_size = 128  # architectures
+    bonas.learning_rate = 1e-3  # of Adam
     bonas.exploration = 0.5  # standard deviations added to the expected score
     bonas.population = 30  # architectures that evolve under that sum
     bonas.tournament = 10  # of them, those of which the best has a child
-    bonas.generations = 50
+    bonas.generations = 50  # of as many children as the population has
 
     config.final = final = cifar_train.recipe()
     final.top = 5  # best architectures trained alone and ranked again; 0: none

@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
     config.nao.exchanges = 1  # no two decisions of this space commute
 
     config.comparison = comparison = ConfigDict()
+    # those compared: nao, bonas, evolution, random
     comparison.strategies = ("nao", "bonas", "evolution", "random")
     comparison.column = "cifar10_valid_acc_12ep"  # of the truth: what strategies see
     comparison.final_column = "cifar10_test_acc_200ep"  # what the best found is judged by

@@ -15,7 +15,7 @@ import tokenize
 ROOT = pathlib.Path(__file__).parent.parent
 HEAD = "| field | value | meaning |\n|---|---|---|\n"
 # The configs whose fields are told, of each those that the ones before it have not.
-CONFIGS = ("cifar", "cifar_train", "rank_nasbench201", "rank_study")
+CONFIGS = ("cifar", "cifar_train", "imagenet_train", "rank_nasbench201", "rank_study", "tabular")
 ALONE = ("final", "train")  # sections with the same fields, which are told together
 
 
