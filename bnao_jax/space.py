@@ -59,6 +59,15 @@ class Layer(NamedTuple):
     wire: tuple[str, int] | None = None
 
 
+def total(layers, size: int) -> Cost:
+    """The `Cost` of `size` networks that are made of these layers."""
+    params, macs = np.zeros((2, size), np.int64)
+    for layer in layers:
+        params += layer.params
+        macs += layer.macs
+    return Cost(params, macs)
+
+
 class Wire(NamedTuple):
     """What leads from one state of a cell to another.
 

@@ -78,17 +78,20 @@ def expected(make, shared):
     return ends(shared / "undisturbed")
 
 
-def test_broken_off_at_every_look_it_comes_to_the_same_end(make, expected, tmp_path):
-    folder = tmp_path / "work"
+def broken_off(make, folder, first, **changes):
+    """Runs a search to its end, broken off a little further each time; returns how often."""
     breaks = 0
-    while True:  # a little further each time
+    while True:
         try:
-            make(folder, toys.breaking_at(2 + breaks % 6))
-            break
+            make(folder, toys.breaking_at(first + breaks % 6), **changes)
+            return breaks
         except toys.Broken:
             breaks += 1
-    assert breaks > 5
-    assert ends(folder) == expected
+
+
+def test_broken_off_at_every_look_it_comes_to_the_same_end(make, expected, tmp_path):
+    assert broken_off(make, tmp_path / "work", 2) > 5
+    assert ends(tmp_path / "work") == expected
 
 
 ONCE = dict(rounds=4, trained_rounds=1)
@@ -123,15 +126,8 @@ def test_rounds_that_train_nothing_score_what_is_new(make, tmp_path):
 
 def test_broken_off_where_one_round_trains_it_comes_to_the_same_end(make, tmp_path):
     make(tmp_path / "undisturbed", **ONCE)
-    folder, breaks = tmp_path / "work", 0
-    while True:
-        try:
-            make(folder, toys.breaking_at(3 + breaks % 6), **ONCE)
-            break
-        except toys.Broken:
-            breaks += 1
-    assert breaks > 3
-    assert ends(folder) == ends(tmp_path / "undisturbed")
+    assert broken_off(make, tmp_path / "work", 3, **ONCE) > 3
+    assert ends(tmp_path / "work") == ends(tmp_path / "undisturbed")
 
 
 FRESH = dict(rounds=3, from_scratch=True, control=0)
@@ -147,15 +143,8 @@ def test_rounds_of_new_weights_score_their_own_architectures(make, tmp_path):
         architecture = np.array(row["arch"].split(), int)
         # The weight at the end of every round is the same: each begins with the first one's.
         np.testing.assert_allclose(row["score"], np.sin(architecture.sum() * weight), atol=1e-5)
-    folder, breaks = tmp_path / "work", 0
-    while True:
-        try:
-            make(folder, toys.breaking_at(3 + breaks % 6), **FRESH)
-            break
-        except toys.Broken:
-            breaks += 1
-    assert breaks > 3
-    assert ends(folder) == ends(tmp_path / "undisturbed")
+    assert broken_off(make, tmp_path / "work", 3, **FRESH) > 3
+    assert ends(tmp_path / "work") == ends(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("change", [{"control": 4}, {"trained_rounds": 1, "control": 0}])

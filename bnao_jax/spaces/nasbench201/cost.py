@@ -6,18 +6,14 @@ convolutions and of the linear layer, its offset counted, for one image.
 
 import numpy as np
 
-from bnao_jax.space import Cost, Layer
+from bnao_jax.space import Cost, Layer, total
 from bnao_jax.spaces.nasbench201.space import CANDIDATES, EDGES, Outline
 from bnao_jax.spaces.nasbench201.wires import CELL, STATES
 
 
 def cost(outline: Outline, pool, image_shape=(32, 32, 3)) -> Cost:
     """The cost of each architecture of a pool [P, D], trained alone on images [H, W, C]."""
-    total = np.zeros((2, len(pool)), np.int64)
-    for layer in layers(outline, pool, image_shape):
-        total[0] += layer.params
-        total[1] += layer.macs
-    return Cost(*total)
+    return total(layers(outline, pool, image_shape), len(pool))
 
 
 def layers(outline: Outline, pool, image_shape=(32, 32, 3)):
