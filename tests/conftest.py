@@ -41,6 +41,8 @@ def compiled(tmp_path_factory):
 LONGEST = (
     *("test_resume", "test_launch", "test_benchmark", "test_processes", "test_nao_supernet"),
     *("test_examples", "test_trained", "test_rank", "test_train", "test_strategies"),
+    *("test_imagenet", "test_streaming", "test_shufflenet", "test_supernet_training"),
+    *("test_report", "test_nao_network", "test_searching", "test_study", "test_fuzz"),
 )
 
 
