@@ -127,6 +127,7 @@ class Search(TrainingJob):
         self.progress = progress._replace(
             search=progress.search._replace(round=number, phase=phase)
         )
+        self.show_best()
         if final:
             pool, _, _ = self.finalists()
             *_, fresh = self.make_alone(pool[len(progress.alone)], self.final_key)
@@ -170,9 +171,16 @@ class Search(TrainingJob):
     def on_phase(self, state):
         """Keeps the search where a phase ends; the best one is the one just evaluated."""
         self.progress = self.progress._replace(search=state)
+        self.show_best()
         evaluated = state.phase == PROPOSE
         self.keeper.keep(float(state.population.scores.max()) if evaluated else None)
         self.keeper.between()
+
+    def show_best(self):
+        """Lets the display say the best score so far."""
+        scores = self.progress.search.population.scores
+        if not np.isnan(scores).all():
+            self.display.standing = f"best {np.nanmax(scores):.4f} so far"
 
     def tell(self, state, *args):
         """Lets the strategy learn, and lets all processes know what the first has learned."""
