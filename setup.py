@@ -11,7 +11,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["bnao_jax*", "launch*"]),
     package_data={
-        "bnao_jax.data": ["digits.npz"],
+        "bnao_jax.data": ["digits.npz", "nasbench201_split.npz"],
         "launch": ["report.css", "report.jinja", "report.js"],
     },
     install_requires=[

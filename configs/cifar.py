@@ -38,6 +38,8 @@ def get_config(variant: str = "") -> ConfigDict:
     data.path = ""  # file of name=arrays
     data.train_examples = 45_000  # images that train the supernet; 0: all but the validation part
     data.valid_examples = 5_000  # images of the train split held out for scoring
+    # which of them: random, drawn by the seed; nasbench201: of that benchmark's half of cifar10
+    data.split = "random"
     data.shrink = 1  # divides the images' sides: each pixel becomes the mean of a square
     data.flip = True  # half of the images, left to right
     data.pad = 4  # pixels before a random crop

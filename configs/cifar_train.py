@@ -62,6 +62,8 @@ def get_config(variant: str = "") -> ConfigDict:
     data.path = ""  # file of name=arrays
     data.train_examples = 0  # images to train on; 0: all but the validation part
     data.valid_examples = 0  # images of the train split held out; 0: none
+    # which of them: random, drawn by the seed; nasbench201: of that benchmark's half of cifar10
+    data.split = "random"
     data.shrink = 1  # divides the images' sides: each pixel becomes the mean of a square
     data.flip = True  # half of the images, left to right
     data.pad = 4  # pixels before a random crop

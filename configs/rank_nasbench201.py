@@ -1,8 +1,8 @@
 """How well shared weights rank NAS-Bench-201, whose true accuracies are known.
 
 Dong, Yang, "NAS-Bench-201", 2020, https://arxiv.org/abs/2001.00326: one supernet with uniformly
-drawn paths, 25,000 images of CIFAR-10 to train on and 25,000 to score with; the truth is the test
-accuracy after 200 epochs.
+drawn paths, its 25,000 images of CIFAR-10 to train on and 25,000 to score with; the truth is the
+test accuracy after 200 epochs.
 
     python -m launch.rank --config=configs/rank_nasbench201.py --config.truth=FILE
 
@@ -33,6 +33,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.seeds = 3  # supernets trained, from `seed` on, on the same images
     config.truth = ""  # file of known accuracies
 
+    config.data.split = "nasbench201"
     config.data.train_examples, config.data.valid_examples = 25_000, 25_000
     config.space.name = "nasbench201"
     config.network.channels, config.network.cells = 16, 5

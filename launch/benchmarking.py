@@ -413,12 +413,7 @@ class Benchmark:
         config = self.config
         images = wiring.load_data(config)
         wiring.check_data(config, images)
-        parts = data.split(
-            images,
-            config.data.valid_examples,
-            seed=config.seed,
-            limit=config.data.train_examples or None,
-        )
+        parts = wiring.split_data(config, images)
         valid = tuple(part[: wiring.scored_examples(config)] for part in parts[1])
         pool = self.space.sample(jax.random.key(config.seed), config.search.seeds)
         scores, trained = {}, None

@@ -46,7 +46,7 @@ STREAMED = (
     *("data.image_size", "data.least_area", "data.jitter", "data.centre", "data.workers"),
     "train.max_macs",
 )
-IN_MEMORY = ("data.shrink", "data.pad", "data.cutout")
+IN_MEMORY = ("data.split", "data.shrink", "data.pad", "data.cutout")
 ALONE = ("final", "train")  # sections that say how networks are trained alone
 
 
@@ -67,6 +67,7 @@ CHOICES = {
     "scoring.statistics": evaluation.STATISTICS,
     "search.strategy": (*STRATEGIES, "random"),
     "data.name": (*data.LOADERS, *data.STREAMED),
+    "data.split": ("random", *data.SPLITS),
     "rank.score": ("loss", "accuracy"),
     "study.score": ("loss", "accuracy"),
 }

@@ -162,6 +162,12 @@ def check_sampler(config):
 def check_machine(config):
     """Raises UsageError where devices, memory and the form of known images do not fit."""
     make_devices(config)
+    split = config.data.get("split", "random")
+    if split != "random" and config.data.name != (fitting := data.SPLITS[split][0]):
+        raise UsageError(
+            f"config.data.split={split!r} divides {fitting}; config.data.name is "
+            f"{config.data.name!r}"
+        )
     if config.data.name in data.FORMS:
         check_form(config, *form_of(config))
 
@@ -235,6 +241,13 @@ def _needs(config, outline, image_shape):
 def check_data(config, images):
     """Raises UsageError where the config does not fit the loaded `ImageData`."""
     total = len(images.train_ids)
+    if (ids := held_out_ids(config)) is not None:
+        most = np.isin(images.train_ids, ids).sum()
+        if config.data.valid_examples > most:
+            raise UsageError(
+                f"config.data.valid_examples={config.data.valid_examples} exceeds the {most} "
+                f"images that config.data.split={config.data.split!r} validates on"
+            )
     if config.data.valid_examples >= total:
         raise UsageError(
             f"config.data.valid_examples={config.data.valid_examples} leaves none of the {total} "
@@ -314,10 +327,19 @@ def load_data(config):
     return data.shrink(images, config.data.shrink)
 
 
+def held_out_ids(config):
+    """Ids of the images that an official division validates on; None: it is drawn."""
+    name = config.data.get("split", "random")
+    return None if name == "random" else data.official_valid_ids(name)
+
+
 def split_data(config, images):
     """The train and the validation part of the images of a config's job."""
     limit = config.data.train_examples or None
-    train, valid = data.split(images, config.data.valid_examples, seed=config.seed, limit=limit)
+    train, valid = data.split(
+        *(images, config.data.valid_examples),
+        **dict(seed=config.seed, limit=limit, valid_ids=held_out_ids(config)),
+    )
     if is_streamed(config) and not config.data.valid_examples:
         valid = images.validation_part
     return train, valid
@@ -559,7 +581,10 @@ def make_material(config, space, train_part, pool, params, capacity):
 
 def train_examples(config, images) -> int:
     """Images that train the supernet."""
+    held = held_out_ids(config)
     rest = len(images.train_ids) - config.data.valid_examples
+    if held is not None:
+        rest = np.isin(images.train_ids, held, invert=True).sum().item()
     return min(rest, config.data.train_examples) if config.data.train_examples else rest
 
 

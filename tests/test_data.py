@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import SHARED
 
 from bnao_jax import data
 
@@ -100,6 +101,27 @@ def test_limit_shortens_the_train_images_only():
     few, same = data.split(image_data(40), 10, seed=3, limit=7)
     np.testing.assert_array_equal(few.labels, train.labels[:7])
     np.testing.assert_array_equal(same.labels, valid.labels)
+
+
+def test_split_by_ids_holds_out_those_only():
+    ids = np.arange(0, 40, 4)
+    train, valid = data.split(image_data(40), 6, seed=3, valid_ids=ids)
+    assert len(valid.labels) == 6 and {*valid.labels} <= {*ids}
+    assert sorted(train.labels) == sorted({*range(40)} - {*ids})  # not those left over
+    assert len(data.split(image_data(40), 6, seed=3, valid_ids=ids, limit=5)[0].labels) == 5
+    with pytest.raises(ValueError, match="allowed are 0 to 10"):
+        data.split(image_data(40), 11, seed=3, valid_ids=ids)
+
+
+def test_official_split_is_nasbench201_s():
+    valid = data.official_valid_ids("nasbench201")
+    assert len(valid) == 25_000 and 0 < valid.min() and valid.max() < 50_000
+    assert list(valid[:5]) == [1, 2, 3, 4, 6]
+    path = SHARED / "data" / "nasbench201_splits.npz"
+    if not path.exists():
+        pytest.skip(f"{path} is absent")
+    with np.load(path) as known:
+        np.testing.assert_array_equal(valid, np.sort(known["cifar10_valid"]))
 
 
 def test_split_without_validation():

@@ -38,6 +38,7 @@ def tiny(path):
     config.compilation_cache, config.devices = "", 1
     config.truth, config.rank.column = str(path), "digits_test_acc_9ep"
     config.data.name, config.data.shrink, config.data.pad = "digits", 1, 1
+    config.data.split = "random"
     config.data.train_examples, config.data.valid_examples = 128, 40
     config.network.channels, config.network.cells = 2, 1
     config.supernet.epochs, config.supernet.batch_size = 4, 32
@@ -130,6 +131,7 @@ def test_broken_off_anywhere_it_comes_to_the_same_end(made_up, table, tmp_path, 
         ({"rank.points": 5}, "rank.points=5 exceeds config.supernet.epochs=4"),
         ({"supernet.drop_path_keep": 0.9}, "supernet.drop_path_keep=0.9 must be 1 with"),
         ({"data.shrink": 3}, "data.shrink=3 does not divide"),
+        ({"data.split": "nasbench201"}, "divides cifar10; config.data.name is 'digits'"),
         (
             {"supernet.separate_momentum": True, "supernet.path_per_device": True},
             "needs the same path on every device",

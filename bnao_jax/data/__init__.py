@@ -12,11 +12,13 @@ from bnao_jax.data.crops import CentreCrop, RandomCrop
 from bnao_jax.data.folders import read_folder
 from bnao_jax.data.images import DataError, ImageData, Images, shrink, split
 from bnao_jax.data.loading import FORMS, LOADERS, STREAMED, form, load, open_streamed
+from bnao_jax.data.official import SPLITS, official_valid_ids
 from bnao_jax.data.photographs import StreamedData
 
 __all__ = [
     "FORMS",
     "LOADERS",
+    "SPLITS",
     "STREAMED",
     "Augmentation",
     "CentreCrop",
@@ -33,6 +35,7 @@ __all__ = [
     "form",
     "load",
     "normalise",
+    "official_valid_ids",
     "open_streamed",
     "read_folder",
     "shrink",

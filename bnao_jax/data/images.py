@@ -115,26 +115,34 @@ def shrink(data: ImageData, factor: int) -> ImageData:
     )
 
 
-def split(data, valid_examples: int, *, seed: int, limit: int | None = None) -> tuple:
+def split(
+    data, valid_examples: int, *, seed: int, limit: int | None = None, valid_ids=None
+) -> tuple:
     """Returns (train, valid): the train part shuffled and divided without overlap.
 
     `data` is `ImageData`, which gives `Images`, or `StreamedData`, which gives `pieces.Part`.
 
     The same images in the same order for the same seed, however the data set is stored: rows are
     ordered by `train_ids` before the shuffle. `limit` keeps at most that many train images, for
-    smoke runs, and leaves the validation images as they are. Raises ValueError for sizes that
-    leave no train image.
+    smoke runs, and leaves the validation images as they are. With `valid_ids` [V] validation images
+    are drawn from those of `train_ids`, and train images from the others only. Raises ValueError
+    for sizes that cannot be or leave no train image.
     """
     total = len(data.train_ids)
-    if not 0 <= valid_examples < total:
+    most = total - 1 if valid_ids is None else int(np.isin(data.train_ids, valid_ids).sum())
+    if not 0 <= valid_examples <= min(most, total - 1):
         raise ValueError(
             f"valid_examples={valid_examples}: {data.name} has {total} train images,"
-            f" allowed are 0 to {total - 1}"
+            f" allowed are 0 to {min(most, total - 1)}"
         )
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit}: allowed are None or at least 1 train image")
     # RandomState's streams are frozen by NumPy's policy (NEP 19); default_rng's may change.
     shuffle = np.random.RandomState(seed).permutation(total)
     rows = np.argsort(data.train_ids, kind="stable")[shuffle]
-    valid, train = rows[:valid_examples], rows[valid_examples:][:limit]
-    return data.part(train), data.part(valid)
+    if valid_ids is None:
+        valid, train = rows[:valid_examples], rows[valid_examples:]
+    else:
+        held = np.isin(data.train_ids[rows], valid_ids)
+        valid, train = rows[held][:valid_examples], rows[~held]
+    return data.part(train[:limit]), data.part(valid)
