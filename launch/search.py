@@ -15,10 +15,9 @@ Flags:
 
 Several processes are one search, over all their devices; process 0 alone writes files.
 
-A terminal shows phase, rate, time left and the best so far; a pipe receives a line every half minute.
-
-The same command goes on with a search that was broken off, from its last checkpoint. SIGTERM and
-Ctrl-C keep it and end it (Ctrl-C twice: at once).
+A terminal shows phase, rate, time left and the best so far; a pipe receives a line every half
+minute. The same command goes on with a search that was broken off, from its last checkpoint.
+SIGTERM and Ctrl-C keep it and end it (Ctrl-C twice: at once).
 
 The folder receives pool.jsonl (every architecture with its cost, round, score and how often it was
 trained), result.json (the best, seeds, versions, seconds per phase), metrics.jsonl, config.json,
