@@ -1,3 +1,4 @@
+import gc
 import os
 import pathlib
 
@@ -15,6 +16,7 @@ from bnao_jax.nn.operations import AVERAGE_POOL, IDENTITY, MAX_POOL, ZERO, dilat
 from bnao_jax.spaces.nao import space as nao_space
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+gc.set_threshold(100_000, 10, 10)  # tracing makes many objects: the collector took a fifth of it
 
 ROOT = pathlib.Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from bnao_jax.spaces.nao.cost import cost
 from bnao_jax.spaces.nao.space import Outline
 from configs import quickstart
-from launch import benchmarking
+from launch import benchmarking, wiring
 from launch.command import UsageError
 
 FIELDS = {"figure", "median", "min", "max", "repeats", "unit", "setting"}
@@ -30,10 +29,19 @@ def tiny():
     return config
 
 
-def measure(capsys, only, **changes):
+def small():
+    """A space that is traced and compiled faster."""
+    config = tiny()
+    config.space.name, config.network.cells = "nasbench201", 1
+    config.supernet.drop_path_keep = config.final.drop_path_keep = 1.0
+    config.final.auxiliary = False
+    return config
+
+
+def measure(capsys, only, config=None):
     """The printed figures by name."""
-    settings = dict(lines=None, architectures=2, static=1, repeats=2, as_table=False) | changes
-    benchmarking.run(tiny(), only=only, **settings)
+    settings = dict(lines=None, architectures=2, static=1, repeats=2, as_table=False)
+    benchmarking.run(config or tiny(), only=only, **settings)
     printed = capsys.readouterr()
     rows = [json.loads(line) for line in printed.out.splitlines()]
     assert all(set(row) == FIELDS for row in rows)
@@ -43,12 +51,13 @@ def measure(capsys, only, **changes):
 
 
 def test_training_and_scoring(capsys):
-    found = measure(capsys, ["train_step", "static_step", "scoring", "memory"])
+    config = small()
+    found = measure(capsys, ["train_step", "static_step", "scoring", "memory"], config)
     assert found["train_step_s"]["repeats"] == 2 * 2  # of each architecture
     assert found["traced_over_static"]["repeats"] == found["static_step_s"]["repeats"] == 2
-    outline = Outline(2, 1, 10, operations="tiny", nodes=2)
+    outline = wiring.make_outline(config, classes=10)
     pool = outline.space.sample(jax.random.key(0), 2)
-    work = 3 * 2 * 32 * cost(outline, pool, (8, 8, 1)).macs / 1e9
+    work = 3 * 2 * 32 * wiring.make_cost(config, outline, (8, 8, 1))(pool).macs / 1e9
     rate, seconds = found["train_arithmetic"], found["train_step_s"]
     assert work.min() / seconds["max"] <= rate["median"] <= work.max() / seconds["min"]
     # Whole rounds of 2 epochs of 4 steps; 12, 52 and 92 architectures on two batches of images.
@@ -77,13 +86,13 @@ def test_parts_that_need_no_supernet(capsys):
 
 def test_compilation_and_its_cache(capsys):
     before = jax.config.jax_compilation_cache_dir
-    found = measure(capsys, ["compile"])
+    found = measure(capsys, ["compile"], small())
     assert found["compile_warm_s"]["median"] < found["compile_cold_s"]["median"]
     assert jax.config.jax_compilation_cache_dir == before
 
 
 def test_precision(capsys):
-    found = measure(capsys, ["precision"])
+    found = measure(capsys, ["precision"], small())
     assert found["bfloat16_tau_of_loss"]["median"] > 0.8  # 1.0 was seen
     assert found["bfloat16_tau_of_loss"]["setting"]["steps"] == 8
     assert 0 <= found["bfloat16_largest_change"]["median"] < 0.2
