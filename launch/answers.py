@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from bnao_jax import ranking
-from launch.findings import chosen, error, expected, images, percent
+from launch.findings import chosen, draws_from_space, error, expected, images, percent
 from launch.records import number, numbers
 
 TWICE = 2  # standard errors that a difference must exceed to be called one
@@ -72,6 +72,11 @@ def _better(run):
 
 
 def _balanced(run):
+    if draws_from_space(run):
+        return (
+            f"{NOT_KNOWN}the paths that train are drawn from the whole space "
+            f"({run.field('supernet.sampler')}), so those of the pool are trained by chance alone."
+        )
     means = expected(run)
     if means is None or not run.pool.trained.any():
         return f"{NOT_KNOWN}how often architectures were trained, or by which rule, is missing."

@@ -78,6 +78,11 @@ def percent(share, count=None) -> str:
     return f"{100 * share:.1f} %" + (f" ± {100 * off:.1f}" if math.isfinite(off) else "")
 
 
+def draws_from_space(run) -> bool:
+    """Whether the paths that train come from the whole space, not from a round's pool."""
+    return run.field("supernet.sampler") in sampler.WHOLE_SPACE
+
+
 def expected(run):
     """Expected steps of each architecture of the pool (Eq. 4), float64[P]; None if not known."""
     rule, pool = run.field("supernet.sampler"), run.pool

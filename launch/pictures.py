@@ -140,7 +140,10 @@ def regret(result):
         axes.fill_between(evaluations, low, high, color=f"C{number}", alpha=0.15, linewidth=0)
         axes.plot(evaluations, median, color=f"C{number}", label=name)
     axes.set_xlim(1, len(median))
-    axes.set_ylim(bottom=0)
+    # Strategies differ in the last tenths of a point; linear below one tenth, so that 0 is seen.
+    axes.set_yscale("symlog", linthresh=0.1)
+    axes.set_yticks((0, 0.1, 0.3, 1, 3, 10, 30), labels=("0", "0.1", "0.3", "1", "3", "10", "30"))
+    axes.set_ylim(0, 1.1 * max(100 * row["regret"][2][0] for row in result["strategies"].values()))
     axes.legend(title="strategy")
     return figure
 

@@ -8,7 +8,7 @@ import numpy as np
 from bnao_jax import ranking
 from launch import cell_pictures, controller_pictures, drawing, score_pictures, training_pictures
 from launch.answers import answers
-from launch.findings import chosen, expected, limits, percent
+from launch.findings import chosen, draws_from_space, expected, limits, percent
 from launch.records import BAD_VALUE, text
 from launch.report_tables import Table, compared, config_of, machine_of, rates, seconds_of
 from launch.spaces import SPACES
@@ -16,6 +16,20 @@ from launch.spaces import SPACES
 MOST_BALANCES = 6  # rounds whose training is drawn
 MOST_CELLS = 5  # architectures that are drawn
 CELL_SCALES = (0.8, 1.3)  # of a drawn cell, whose letters are small
+# How each sampler draws the architecture of a step.
+DRAWN = {
+    "proportional": (
+        "drawn from those of the round in proportion to its size, as in Eq. 3 of Balanced NAO: the "
+        "larger, the more often"
+    ),
+    "uniform": "all of the round alike",
+    "stratified": "all depths among those of the round alike",
+    "whole_space": "drawn from the whole space, not from those that are scored",
+    "constrained": (
+        "drawn from the whole space within an interval of multiply-adds, not from those that are "
+        "scored"
+    ),
+}
 
 
 class Cell(NamedTuple):
@@ -147,14 +161,14 @@ def _training(run, others, drawn):
     shown = [(run, "", of_round) for of_round in rounds]
     shown += [(other, f"-compared-{n + 1}", 1) for n, other in enumerate(others)]
     for each, suffix, of_round in shown:
+        if draws_from_space(each):
+            continue  # what it has trained of a pool are chance hits
         made = training_pictures.balance(each, of_round, expected(each))
         title = f"{each.name}: training against size in round {of_round}"
         pictures += drawn(f"balance{suffix}-{of_round}", title, made)
     if pictures:
-        words = [
-            "Each step of a round trains one architecture. Drawn in proportion to its size, as in "
-            "Eq. 3 of Balanced NAO, an architecture is trained the more often the larger it is."
-        ]
+        rule = DRAWN.get(run.field("supernet.sampler"))
+        words = [f"Each step trains one architecture{f', {rule}' if rule else ''}."]
         tables = rates(run)
         yield Section(
             "training", "Training and its balance", words, pictures=pictures, tables=tables

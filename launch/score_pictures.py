@@ -30,13 +30,14 @@ TOLD = 12  # rounds of which the text speaks
 
 
 def scores(run):
-    """Scores of each round's architectures and of the control, all by the last weights."""
+    """Scores of each round's architectures and of the control."""
     pool, control = run.pool, run.control
     known = np.isfinite(pool.score)
     if not known.any():
         return None
+    own = run.field("supernet.from_scratch")
     made, axes = figure(
-        "Scores by round, all with the last weights",
+        f"Scores by round, {'each with its own' if own else 'all with the last'} weights",
         *("round that an architecture was proposed for", SCORE),
     )
     born = np.unique(pool.round[known])

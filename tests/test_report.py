@@ -377,6 +377,24 @@ def test_links_in_a_folder_are_not_followed(tmp_path):
     assert not list(aim.iterdir())
 
 
+@pytest.mark.parametrize(
+    "sampler, own, parts",
+    [
+        ("proportional", False, ["as in Eq. 3 of Balanced NAO", "all with the last weights"]),
+        ("uniform", True, ["all of the round alike", "each with its own weights"]),
+        ("constrained", False, ["drawn from the whole space (constrained)", "all with the last"]),
+    ],
+)
+def test_it_says_what_the_system_does(tmp_path, sampler, own, parts):
+    config = tiny()
+    config.supernet.sampler, config.supernet.from_scratch = sampler, own
+    make_run(tmp_path, config=config)
+    reporting.report(tmp_path)
+    told = words(parsed((tmp_path / "report.html").read_text()))
+    assert all(part in told for part in parts)
+    assert ("training in round 1" in told) == (sampler != "constrained")
+
+
 def test_the_command(tmp_path):
     report = lambda *args: subprocess.run(
         [sys.executable, "-m", "launch.report", *args], cwd=ROOT, capture_output=True, text=True
