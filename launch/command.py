@@ -1,5 +1,6 @@
 """What all entry points share: flags, one-line errors, the compilation cache."""
 
+import contextlib
 import gc
 import itertools
 import os
@@ -21,6 +22,7 @@ CONFIG = config_flags.DEFINE_config_file(
     sys_argv=ARGV,
 )
 LONGEST = 2_000  # characters of an error
+LARGEST = 2**27  # bytes of a file of lines: a million architectures and more
 # Python's cycle collector every so many new objects: at its 700 it takes a fifth of the tracing.
 GARBAGE = (100_000, 10, 10)
 _PREFIXES = (f"{CONFIG.name}.", f"no{CONFIG.name}.")
@@ -144,10 +146,11 @@ def read_lines(flag):
     """The lines of the UTF-8 file that a flag names, "-" being standard input."""
     path, name = flag.value, flag.name
     try:
-        if path == "-":
-            return sys.stdin.buffer.read().decode("utf-8").splitlines()
-        with open(path, encoding="utf-8") as file:
-            return file.read().splitlines()
+        with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+            text = file.read(LARGEST + 1)
+        if len(text) > LARGEST:  # a device that could be read for ever
+            raise UsageError(f"--{name}={path} holds more than {LARGEST} bytes")
+        return text.decode("utf-8").splitlines()
     except UnicodeDecodeError:
         raise UsageError(f"--{name}={path} is not a text file") from None
     except OSError as error:
