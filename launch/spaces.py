@@ -22,6 +22,7 @@ from bnao_jax.spaces.nasbench201 import network as nasbench201_network
 from bnao_jax.spaces.nasbench201 import space as nasbench201_space
 from bnao_jax.spaces.nasbench201 import supernet as nasbench201_supernet
 from bnao_jax.spaces.nasbench201 import wires as nasbench201_wires
+from bnao_jax.spaces.nasbench201.published import PUBLISHED as NASBENCH201_PUBLISHED
 from bnao_jax.spaces.shufflenet import cost as shufflenet_cost
 from bnao_jax.spaces.shufflenet import inheritance as shufflenet_inheritance
 from bnao_jax.spaces.shufflenet import network as shufflenet_network
@@ -248,7 +249,7 @@ SPACES = {
         graph=lambda outline: nasbench201_graph.graph_form(),
         features=_nasbench201_features,
         weights=_nasbench201_weights,
-        published={},
+        published=NASBENCH201_PUBLISHED,
         check=_check_nasbench201,
         check_images=_check_nasbench201_images,
     ),

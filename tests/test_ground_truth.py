@@ -9,6 +9,7 @@ from conftest import SHARED
 from bnao_jax import ground_truth
 from bnao_jax.ground_truth import GroundTruthError
 from bnao_jax.space import SearchSpace
+from bnao_jax.spaces.nasbench201.published import PUBLISHED
 from bnao_jax.spaces.nasbench201.space import nasbench201_space
 
 SPACE = SearchSpace("plain", (3, 2), (1, 4))
@@ -69,3 +70,6 @@ def test_the_benchmark_s_table():
     known = truth.of(truth.pool, "cifar10_test_acc_200ep")
     assert len(known) == 15_625 and known.argmax() == 6_111 and known.max() == 0.943733
     assert truth.of(truth.pool, "cifar100_test_acc_200ep").argmax() == 9_930
+    for name, row in (("cifar10", 6_111), ("cifar100", 9_930)):
+        best = nasbench201_space().parse(PUBLISHED[f"nasbench201_{name}"])
+        np.testing.assert_array_equal(best, truth.pool[row])
