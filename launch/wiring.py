@@ -166,7 +166,7 @@ def check_machine(config):
     if split != "random" and config.data.name != (fitting := data.SPLITS[split][0]):
         raise UsageError(
             f"config.data.split={split!r} divides {fitting}; config.data.name is "
-            f"{config.data.name!r}"
+            f"{config.data.name!r}, which config.data.split='random' divides"
         )
     if config.data.name in data.FORMS:
         check_form(config, *form_of(config))

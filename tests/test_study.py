@@ -35,6 +35,7 @@ def tiny(path=""):
     config.compilation_cache, config.devices = "", 1
     config.truth, config.study.column = str(path), "digits_test_acc_9ep"
     config.data.name, config.data.shrink, config.data.pad = "digits", 1, 1
+    config.data.split = "random"
     config.data.train_examples, config.data.valid_examples = 128, 40
     config.network.channels, config.network.cells = 2, 1
     config.supernet.batch_size, config.final.batch_size, config.final.epochs = 32, 32, 1
