@@ -153,6 +153,30 @@ def test_new_weights_each_round_go_with_training_alone(make, tmp_path, change):
         make(tmp_path / "work", **FRESH | change)
 
 
+def test_the_best_alone_comes_first(make, tmp_path, monkeypatch):
+    trained = []
+
+    def train_alone(job, architecture, key, *, title):
+        trained.append((title[: title.index(":")], job.space.format(architecture)))
+        return np.cos(3.0 * len(trained)), 0.0
+
+    monkeypatch.setattr(searching.Search, "train_alone", train_alone)
+    config = toy_config()
+    config.final.top = 3
+    assert searching.run(config, tmp_path / "work") == 0
+    result, _, pool, _ = ends(tmp_path / "work")
+    assert [place for place, _ in trained] == [f"final {n} of 4" for n in (1, 2, 3, 4)]
+    alone = {arch: np.cos(3.0 * (n + 1)) for n, (_, arch) in enumerate(trained)}
+    found = [row["accuracy_alone"] for row in result["best"] + result["control"]]
+    *ours, control = [alone[arch] for _, arch in trained]
+    assert found == [*sorted(ours, reverse=True), control]
+    assert [row["accuracy_alone"] for row in result["best"]] == [
+        alone[row["arch"]] for row in result["best"]
+    ]
+    scores = sorted(json.loads(line)["score"] for line in pool.splitlines())
+    assert sorted(row["score"] for row in result["best"]) == scores[-3:]
+
+
 def test_a_loss_that_is_not_finite_ends_the_search_and_the_last_checkpoint_stays(
     make, expected, tmp_path
 ):
