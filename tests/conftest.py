@@ -1,14 +1,14 @@
 import gc
 import os
 import pathlib
-from importlib import metadata
+from importlib.metadata import version
 
 # Eight devices; programs of tests run once or twice, so compiling them fast is what counts.
 os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     " --xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
-    # A third less compilation; later ones know no other way to write loops.
-    + " --xla_cpu_use_fusion_emitters=false" * metadata.version("jax").startswith("0.10.")
+    # A third less compilation; later versions know no other way to write loops.
+    + (" --xla_cpu_use_fusion_emitters=false" if version("jax")[:5] == "0.10." else "")
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 
