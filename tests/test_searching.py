@@ -22,6 +22,7 @@ def toy_config(**changes):
     config = tiny()
     config.search.strategy, config.final.top, config.checkpoint_every_steps = "random", 0, 2
     config.search.rounds = 2
+    config.bonas.epochs, config.bonas.batch_size, config.bonas.generations = 2, 8, 2
     config.supernet.from_scratch = changes.pop("from_scratch", False)
     config.search.update(changes)
     return config
@@ -95,6 +96,7 @@ def test_broken_off_at_every_look_it_comes_to_the_same_end(make, expected, tmp_p
 
 
 ONCE = dict(rounds=4, trained_rounds=1)
+FRESH = dict(rounds=3, from_scratch=True, control=0)
 
 
 def counting(scored):
@@ -124,13 +126,14 @@ def test_rounds_that_train_nothing_score_what_is_new(make, tmp_path):
         np.testing.assert_allclose(row["score"], np.sin(architecture.sum() * weight), atol=1e-5)
 
 
-def test_broken_off_where_one_round_trains_it_comes_to_the_same_end(make, tmp_path):
-    make(tmp_path / "undisturbed", **ONCE)
-    assert broken_off(make, tmp_path / "work", 3, **ONCE) > 3
-    assert ends(tmp_path / "work") == ends(tmp_path / "undisturbed")
-
-
-FRESH = dict(rounds=3, from_scratch=True, control=0)
+# As configs/spos.py and configs/bonas.py search.
+@pytest.mark.parametrize("strategy, changes", [("evolution", ONCE), ("bonas", FRESH)])
+def test_broken_off_it_comes_to_the_same_end_with_any_strategy(make, tmp_path, strategy, changes):
+    make(tmp_path / "undisturbed", strategy=strategy, **changes)
+    assert broken_off(make, tmp_path / "work", 5, strategy=strategy, **changes) > 2
+    expected = ends(tmp_path / "undisturbed")
+    assert ends(tmp_path / "work") == expected
+    assert expected[0]["strategy"] == strategy
 
 
 def test_rounds_of_new_weights_score_their_own_architectures(make, tmp_path):
@@ -143,8 +146,6 @@ def test_rounds_of_new_weights_score_their_own_architectures(make, tmp_path):
         architecture = np.array(row["arch"].split(), int)
         # The weight at the end of every round is the same: each begins with the first one's.
         np.testing.assert_allclose(row["score"], np.sin(architecture.sum() * weight), atol=1e-5)
-    assert broken_off(make, tmp_path / "work", 3, **FRESH) > 3
-    assert ends(tmp_path / "work") == ends(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("change", [{"control": 4}, {"trained_rounds": 1, "control": 0}])

@@ -7,9 +7,11 @@ import pytest
 from bnao_jax.space import ArchitectureError, ExhaustedError, SearchSpace
 from bnao_jax.spaces.nao.space import Outline, genes, loose_ends, nao_space
 from bnao_jax.spaces.nasbench201.space import nasbench201_space
+from bnao_jax.spaces.shufflenet.space import shufflenet_space
 
 SPACES = [
     *(nao_space(), nao_space("middle", 3), nasbench201_space()),
+    *(shufflenet_space(20, 4, False), shufflenet_space(5, 4, True)),
     SearchSpace("plain", (3, 1, 2), (1, 4, 5)),
 ]
 NAONET_V2 = "1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1"

@@ -8,11 +8,15 @@ import jax
 import numpy as np
 import pytest
 
+from bnao_jax.checkpoint import fill, flat
+from bnao_jax.graph import chain
 from bnao_jax.ranking import pairwise_accuracy
-from bnao_jax.search import begin, search
+from bnao_jax.search import PROPOSE, begin, search
 from bnao_jax.space import SearchSpace
 from bnao_jax.spaces.nao.graph import graph_form
 from bnao_jax.spaces.nao.space import Outline, nao_space
+from bnao_jax.spaces.shufflenet import cost as shufflenet_cost
+from bnao_jax.spaces.shufflenet import space as shufflenet
 from bnao_jax.strategies import bonas as bonas_strategy
 from bnao_jax.strategies import evolution as evolution_strategy
 from bnao_jax.strategies.nao import Settings, nao_strategy
@@ -25,18 +29,17 @@ NAO = Settings(capacity=CAPACITY, seeds=20, exchanges=2, epochs=15, batch_size=4
 FORM = graph_form(Outline(2, 1, 10, operations="small", nodes=2))
 BONAS = bonas_strategy.Settings(capacity=CAPACITY, epochs=50, batch_size=32, generations=10)
 EVOLUTION = evolution_strategy.Settings()
-BETTER_THAN_CHANCE = {
-    "nao": {"held_out_pairwise_accuracy": 0.5},
-    "bonas": {"predicted_pairwise_accuracy": 0.5},  # of its own proposals, which are alike
-}
+BETTER_THAN_CHANCE = ("nao", "bonas")  # predictors; BONAS's of its own proposals, which are alike
 VALUES = np.random.default_rng(0).normal(size=(SPACE.decisions, 6))
 MAKERS = {
-    "nao": lambda space, accept=None: nao_strategy(space, NAO, accept=accept),
-    "bonas": lambda space, accept=None: bonas_strategy.bonas(space, FORM, BONAS, accept=accept),
-    "evolution": lambda space, accept=None: evolution_strategy.evolution(
+    "nao": lambda space, accept=None, form=FORM: nao_strategy(space, NAO, accept=accept),
+    "bonas": lambda space, accept=None, form=FORM: bonas_strategy.bonas(
+        space, form, BONAS, accept=accept
+    ),
+    "evolution": lambda space, accept=None, form=FORM: evolution_strategy.evolution(
         space, EVOLUTION, accept=accept
     ),
-    "random": lambda space, accept=None: random_search(space, accept=accept),
+    "random": lambda space, accept=None, form=FORM: random_search(space, accept=accept),
 }
 
 
@@ -45,9 +48,9 @@ def objective(pool):
     return VALUES[np.arange(pool.shape[1]), pool].sum(1).astype(np.float32)
 
 
-def run(strategy, key, *, seeds=None, on_round=lambda state, facts: None):
-    """A search whose training is counted and whose scores are the objective."""
-    trained = []
+def run(strategy, key, *, seeds=None, state=None, **hooks):
+    """A search, or the rest of one; training is counted, the scores are the objective."""
+    trained, seeds = [], SPACE.sample(key, SEEDS) if seeds is None else seeds
 
     def train(number, pool):
         trained.append((number, pool))
@@ -55,14 +58,14 @@ def run(strategy, key, *, seeds=None, on_round=lambda state, facts: None):
 
     state = search(
         key,
-        begin(key, strategy, SPACE.sample(key, SEEDS) if seeds is None else seeds),
+        begin(key, strategy, seeds) if state is None else state,
         SPACE,
         strategy,
         train=train,
         evaluate=lambda number, pool: objective(pool),
         rounds=ROUNDS,
         proposals=PROPOSALS,
-        on_round=on_round,
+        **hooks,
     )
     return state, trained
 
@@ -92,14 +95,68 @@ def test_the_limit_is_never_exceeded(make, key):
     assert accept(state.population.pool).all()
 
 
+@pytest.mark.parametrize("choice", [False, True], ids=["kinds", "kinds and widths"])
+def test_blocks_in_a_chain_are_proposed_as_cells_are(make, choice, key):
+    outline = shufflenet.Outline(4, 1, 10, "cifar", channel_choice=choice)
+    space, image = outline.space, (32, 32, 3)
+    macs = lambda pool: shufflenet_cost.cost(outline, np.asarray(pool), image).macs
+    most = np.median(macs(space.random(key, 100)))
+    accept = lambda pool: macs(pool) <= most
+    strategy, pool = make(space, accept, chain(space)), space.sample(key, SEEDS, accept=accept)
+    state = strategy.init(key)
+    for number in range(1, ROUNDS):
+        round_key = jax.random.fold_in(key, number)
+        state, _ = strategy.tell(state, round_key, pool, np.sin(pool.sum(1)).astype(np.float32))
+        proposed, _ = strategy.ask(state, round_key, PROPOSALS, space.keys(pool))
+        pool = np.concatenate([pool, proposed])
+    space.check(pool)
+    assert len(set(space.keys(pool))) == len(pool) == CAPACITY
+    assert accept(pool).all()
+
+
 def test_a_kept_state_continues_alike(make, key):
-    kept = []
-    strategy = make(SPACE)
-    whole, _ = run(strategy, key, on_round=lambda state, facts: kept.append(state))
-    again, _ = run(strategy, key)
-    for first, second in zip(whole.population, again.population, strict=True):
-        np.testing.assert_array_equal(first, second)
-    assert [state.round for state in kept] == [1, 2, 3]
+    """Broken off before round 2's learning and within it, as a program that begins anew does it."""
+    kept, facts = {}, []
+    keep = lambda state, done=0, total=0: kept.setdefault(
+        (state.round, state.phase, done), flat(state)
+    )
+    on_round = lambda state, found: facts.append(found)
+    whole, _ = run(make(SPACE), key, on_phase=keep, on_part=keep, on_round=on_round)
+    within = [place for place in kept if place[:2] == (2, PROPOSE) and place[2]]
+    for place in [(2, PROPOSE, 0), *within[len(within) // 2 :][:1]]:
+        strategy, parts, again = make(SPACE), [], []
+        state = fill(begin(key, strategy, SPACE.sample(key, SEEDS)), kept[place])
+        state = state._replace(round=int(state.round), phase=int(state.phase))
+        rest, _ = run(
+            strategy,
+            key,
+            state=state,
+            on_part=lambda state, done, total, parts=parts: parts.append(done),
+            on_round=lambda state, found, again=again: again.append(found),
+        )
+        for name, leaf in flat(whole).items():
+            np.testing.assert_array_equal(flat(rest)[name], leaf, err_msg=name)
+        np.testing.assert_equal(again, facts[1:])
+        assert parts == [done for *_, done in within if done > place[2]]
+
+
+def test_bonas_tells_how_well_it_foresaw_the_new(key):
+    """Its guesses are of what the fit before had not seen, in the units of the scores it had."""
+    strategy, pool = MAKERS["bonas"](SPACE), SPACE.sample(key, 60)
+    scores, few = 100 + objective(pool), 50
+    state, facts = strategy.tell(strategy.init(key), key, pool[:few], scores[:few])
+    assert not [name for name in facts if name.startswith("held_out")]
+    _, facts = strategy.tell(state, key, pool, scores)
+    predicted, actual = facts["held_out_predicted"], facts["held_out_scores"]
+    assert actual == scores[few:].tolist()
+    assert pairwise_accuracy(predicted, actual) == facts["held_out_pairwise_accuracy"]
+    # The targets of the least and the best score known are .1 and .9, the sigmoid's ends 0 and 1.
+    low, high = scores[:few].min(), scores[:few].max()
+    reach = (high - low) / 8
+    assert low - reach < min(predicted) and max(predicted) < high + reach
+    assert abs(np.mean(predicted) - np.mean(actual)) < np.std(scores)
+    _, facts = strategy.tell(state, key, pool[:few], scores[:few])
+    assert "held_out_scores" not in facts
 
 
 @pytest.mark.parametrize("name", ["nao", "bonas", "evolution"])
@@ -115,32 +172,24 @@ def test_proposals_are_better_than_random(name):
         proposed = population.scores[population.born > 1]
         error = random.std() / np.sqrt(len(proposed))
         assert proposed.mean() > random.mean() + 2 * error
-    facts = [row for row in facts if row]
-    for key, least in BETTER_THAN_CHANCE.get(name, {}).items():
-        assert np.mean([row[key] for row in facts if key in row]) > least
-    for row in facts if name == "nao" else ():
+    tested = [row for row in facts if "held_out_scores" in row]
+    for row in tested:
+        scores, predicted = row["held_out_scores"], row["held_out_predicted"]
+        assert pairwise_accuracy(predicted, scores) == row["held_out_pairwise_accuracy"]
+    if name in BETTER_THAN_CHANCE:
+        assert np.mean([row["held_out_pairwise_accuracy"] for row in tested]) > 0.5
+    for row in tested if name == "nao" else ():
         assert row["decoded_new"] + row["filled_at_random"] == PROPOSALS
         assert row["decoded_invalid"] == 0
         assert row["decoded"] >= row["decoded_new"] + row["decoded_repeated"]
-        scores, predicted = row["held_out_scores"], row["held_out_predicted"]
-        assert pairwise_accuracy(predicted, scores) == row["held_out_pairwise_accuracy"]
 
 
-def test_nao_refuses_more_than_its_capacity(key):
-    strategy = MAKERS["nao"](SPACE)
+@pytest.mark.parametrize("name", ["nao", "bonas"])
+def test_more_than_the_capacity_is_refused(name, key):
+    strategy = MAKERS[name](SPACE)
     pool = SPACE.sample(key, CAPACITY + 1)
     with pytest.raises(ValueError, match="exceed the capacity"):
         strategy.tell(strategy.init(key), key, pool, objective(pool))
-
-
-def test_nao_takes_spaces_of_odd_length(key):
-    space = SearchSpace("plain", (3, 4, 5), (1, 1, 1))
-    strategy = nao_strategy(space, Settings(capacity=20, seeds=5, exchanges=1, epochs=2))
-    pool = space.sample(key, 20)
-    scores = pool.sum(1).astype(np.float32)
-    state, _ = strategy.tell(strategy.init(key), key, pool, scores)
-    proposed, _ = strategy.ask(state, key, 6, space.keys(pool))
-    assert len(set(space.keys(proposed)) - set(space.keys(pool))) == 6
 
 
 @hypothesis.settings(max_examples=10, deadline=None)

@@ -14,7 +14,7 @@ from bnao_jax import surrogate
 from bnao_jax.graph import Form
 from bnao_jax.ranking import pairwise_accuracy
 from bnao_jax.space import SearchSpace
-from bnao_jax.strategies.strategy import Strategy
+from bnao_jax.strategies.strategy import Range, Strategy, best, check_capacity, filled_up, padded
 
 # Scores become targets within these, so that their logits are finite. The paper takes accuracies as
 # they are; on a narrow range of them the sigmoid would be a line.
@@ -67,9 +67,6 @@ def bonas(space: SearchSpace, form: Form, settings: Settings, *, accept=None) ->
     """
     gcn, capacity = surrogate.GCN(form.types), settings.capacity
 
-    def pad(rows, size=capacity):
-        return np.concatenate([rows, np.repeat(rows[:1], size - len(rows), 0)])
-
     def unfitted(key):
         graphs = form.of(np.zeros((1, space.decisions), np.int32))
         variables = gcn.init(key, *graphs, valid=jnp.ones(1, bool))
@@ -87,7 +84,7 @@ def bonas(space: SearchSpace, form: Form, settings: Settings, *, accept=None) ->
         found = []
         for start in range(0, len(pool), EMBEDDED_AT_ONCE):
             part = pool[start : start + EMBEDDED_AT_ONCE]
-            _, embedding = surrogate.embed(gcn, fitted, *form.of(pad(part, EMBEDDED_AT_ONCE)))
+            _, embedding = surrogate.embed(gcn, fitted, *form.of(padded(part, EMBEDDED_AT_ONCE)))
             found.append(np.asarray(embedding)[: len(part)])
         return np.concatenate(found)
 
@@ -98,20 +95,22 @@ def bonas(space: SearchSpace, form: Form, settings: Settings, *, accept=None) ->
 
     def tell(state, key, pool, scores, on_part=None):
         del on_part  # seconds of work
-        if len(pool) > capacity:
-            raise ValueError(f"{len(pool)} architectures exceed the capacity {capacity}")
-        facts = {}
-        known = set(space.keys(state["pool"]))
+        check_capacity(pool, capacity)
+        facts, known = {}, set(space.keys(state["pool"]))
         new = np.array([found not in known for found in space.keys(pool)])
         if known and new.any():
             expected, _ = believed(state, pool[new])
-            facts["predicted_pairwise_accuracy"] = pairwise_accuracy(expected, scores[new])
-        low, high = float(np.min(scores)), float(np.max(scores))
-        share = (scores - low) / max(high - low, 1e-12)
-        targets = LOW + (HIGH - LOW) * share.astype(np.float64)
+            shares = (expected - LOW) / (HIGH - LOW)
+            predicted = Range.of(state["scores"]).scores(shares)
+            facts |= {  # of the fit before, which did not know them
+                "held_out_pairwise_accuracy": pairwise_accuracy(predicted, scores[new]),
+                "held_out_scores": scores[new].tolist(),
+                "held_out_predicted": predicted.tolist(),
+            }
+        targets = LOW + (HIGH - LOW) * Range.of(scores).shares(scores).astype(np.float64)
         fitted = surrogate.fit(
-            *(gcn, key, *map(jnp.asarray, form.of(pad(pool)))),
-            jnp.asarray(pad(targets), jnp.float32),
+            *(gcn, key, *map(jnp.asarray, form.of(padded(pool, capacity)))),
+            jnp.asarray(padded(targets, capacity), jnp.float32),
             count=len(pool),
             epochs=settings.epochs,
             batch_size=settings.batch_size,
@@ -130,8 +129,7 @@ def bonas(space: SearchSpace, form: Form, settings: Settings, *, accept=None) ->
 
     def evolve(state, key):
         """(pool, UCB) of all that has lived in a population that begins with the best known."""
-        best = np.argsort(-state["scores"], kind="stable")[: settings.population]
-        pool = state["pool"][best]
+        pool = best(state["pool"], state["scores"], settings.population)
         values = ucb(state, pool)
         lived, known = [], set(space.keys(state["pool"]))
         for number in range(settings.generations):
@@ -149,8 +147,8 @@ def bonas(space: SearchSpace, form: Form, settings: Settings, *, accept=None) ->
             found = ucb(state, children)
             lived.append((children, found))
             pool, values = np.concatenate([pool, children]), np.concatenate([values, found])
-            best = np.argsort(-values, kind="stable")[: settings.population]
-            pool, values = pool[best], values[best]
+            fittest = np.argsort(-values, kind="stable")[: settings.population]
+            pool, values = pool[fittest], values[fittest]
         if not lived:
             return np.zeros((0, space.decisions), np.int32), np.zeros(0)
         return tuple(map(np.concatenate, zip(*lived, strict=True)))
@@ -158,10 +156,8 @@ def bonas(space: SearchSpace, form: Form, settings: Settings, *, accept=None) ->
     def ask(state, key, size, seen):
         evolution_key, random_key = jax.random.split(key)
         pool, values = evolve(state, evolution_key)
-        pool = space.unseen(pool[np.argsort(-values, kind="stable")], seen)[:size]
-        known = {*seen, *space.keys(pool)}
-        rest = space.sample(random_key, size - len(pool), seen=known, accept=accept)
-        facts = {"lived": len(values), "filled_at_random": len(rest)}
-        return np.concatenate([pool, rest]), facts
+        pool = space.unseen(best(pool, values, len(pool)), seen)[:size]
+        pool, drawn = filled_up(space, random_key, pool, size, seen=seen, accept=accept)
+        return pool, {"lived": len(values), "filled_at_random": drawn}
 
     return Strategy("bonas", init, tell, ask)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bnao_jax.space import SearchSpace
-from bnao_jax.strategies.strategy import Strategy
+from bnao_jax.strategies.strategy import Strategy, best, filled_up
 
 BRED_AT_ONCE = 512  # children of one draw; the new among them are kept
 DRAWS = 20  # before the rest is drawn at random
@@ -64,8 +64,8 @@ def evolution(space: SearchSpace, settings: Settings, *, accept=None) -> Strateg
 
     def ask(state, key, size, seen):
         mutant_key, crossing_key, random_key = jax.random.split(key, 3)
-        best = np.argsort(-state["scores"], kind="stable")[: settings.parents]
-        parents, known = jnp.asarray(state["pool"][best]), set(seen)
+        parents = jnp.asarray(best(state["pool"], state["scores"], settings.parents))
+        known = set(seen)
 
         def mutants(key):
             parent_key, mutation_key = jax.random.split(key)
@@ -93,10 +93,10 @@ def evolution(space: SearchSpace, settings: Settings, *, accept=None) -> Strateg
 
         mutated = breed(mutant_key, mutants, round(settings.mutants * size))
         children = breed(crossing_key, crossed, size - round(settings.mutants * size))
-        rest = size - len(mutated) - len(children)
+        bred = np.concatenate([mutated, children])
         # Parents that are alike have few new children.
-        drawn = space.sample(random_key, rest, seen=known, accept=accept)
-        facts = {"mutants": len(mutated), "crossed": len(children), "filled_at_random": rest}
-        return np.concatenate([mutated, children, drawn]), facts
+        pool, drawn = filled_up(space, random_key, bred, size, seen=seen, accept=accept)
+        facts = {"mutants": len(mutated), "crossed": len(children), "filled_at_random": drawn}
+        return pool, facts
 
     return Strategy("evolution", init, tell, ask)

@@ -14,7 +14,7 @@ import numpy as np
 from bnao_jax import controller as nao
 from bnao_jax.ranking import pairwise_accuracy
 from bnao_jax.space import SearchSpace
-from bnao_jax.strategies.strategy import Strategy
+from bnao_jax.strategies.strategy import Range, Strategy, best, check_capacity, filled_up, padded
 
 MAX_STEP_SIZE = 50
 
@@ -59,9 +59,6 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
     controller = controller_of(space)
     capacity = settings.capacity
 
-    def pad(rows, size):
-        return np.concatenate([rows, np.repeat(rows[:1], size - len(rows), 0)])
-
     def init(key):
         pool = np.zeros((0, space.decisions), np.int32)
         return known_of(key, pool, np.zeros(0, np.float32))
@@ -73,26 +70,25 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
         return {"fit": fit, "key": key, "pool": pool, "scores": scores}
 
     def tell(state, key, pool, scores, on_part=lambda state, done, total: None):
-        if len(pool) > capacity:
-            raise ValueError(f"{len(pool)} architectures exceed the capacity {capacity}")
+        check_capacity(pool, capacity)
         split_key, exchange_key, fit_key = jax.random.split(key, 3)
         told = known_of(fit_key, pool, scores)
         if not all(np.array_equal(state[name], told[name]) for name in ("key", "pool", "scores")):
             state = told
-        low, high = float(np.min(scores)), float(np.max(scores))
-        targets = ((scores - low) / max(high - low, 1e-12)).astype(np.float32)
+        span = Range.of(scores)
+        targets = span.shares(scores).astype(np.float32)
         order = np.argsort(np.asarray(jax.random.uniform(split_key, (capacity,)))[: len(pool)])
         held = max(1, round(len(pool) * settings.held_out)) if len(pool) > 1 else 0
         test, fit = order[:held], order[held:]
         copies = np.tile(pool[fit], (settings.exchanges, 1))
-        rows = pad(copies, capacity * settings.exchanges)
+        rows = padded(copies, capacity * settings.exchanges)
         tokens = space.to_tokens(space.exchange(exchange_key, rows))
         continue_fit = functools.partial(
             nao.continue_fit,
             controller,
             key=fit_key,
             tokens=jnp.asarray(tokens),
-            targets=jnp.asarray(pad(np.tile(targets[fit], settings.exchanges), len(rows))),
+            targets=jnp.asarray(padded(np.tile(targets[fit], settings.exchanges), len(rows))),
             count=len(copies),
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
@@ -102,7 +98,7 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
             state = state | {"fit": continue_fit(state["fit"])}
             on_part(state, epoch + 1, settings.epochs)
         params, losses = state["fit"].params, state["fit"].losses
-        known = space.to_tokens(pad(pool, capacity))
+        known = space.to_tokens(padded(pool, capacity))
         predicted = np.asarray(nao.predict(controller, params, known))[: len(pool)]
         decoded = np.asarray(nao.reconstruct(controller, params, known))[: len(pool)]
         facts = {
@@ -111,19 +107,19 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
             "held_out_pairwise_accuracy": pairwise_accuracy(predicted[test], targets[test]),
             "held_out_reconstruction": float(np.mean(decoded[test] == known[: len(pool)][test])),
             "held_out_scores": scores[test].tolist(),
-            "held_out_predicted": (low + (high - low) * predicted[test]).tolist(),  # of them
+            "held_out_predicted": span.scores(predicted[test]).tolist(),  # of them
         }
         return state, facts
 
     def ask(state, key, size, seen):
-        best = state["pool"][np.argsort(-state["scores"], kind="stable")[: settings.seeds]]
-        seeds = space.to_tokens(pad(best, min(settings.seeds, capacity)))
+        moving = best(state["pool"], state["scores"], settings.seeds)
+        seeds = space.to_tokens(padded(moving, min(settings.seeds, capacity)))
         found, known, refused, decoded, step_size = [], set(seen), 0, 0, 0
         repeated, invalid, options = 0, 0, np.array(space.options)
         while len(found) < size and step_size < MAX_STEP_SIZE:
             step_size += 1
             moved = nao.ascend(controller, state["fit"].params, seeds, step_size)
-            pool = np.asarray(space.from_tokens(moved))[: len(best)]
+            pool = np.asarray(space.from_tokens(moved))[: len(moving)]
             decoded += len(pool)
             invalid += int(np.sum(((pool < 0) | (pool >= options)).any(1)))
             fresh = space.unseen(pool, known)
@@ -135,6 +131,9 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
             fresh = fresh[: size - len(found)]
             known.update(space.keys(fresh))
             found.extend(fresh)
+        pool = np.array(found, np.int32).reshape(-1, space.decisions)
+        # The ascent may run dry; the round keeps its size by random architectures.
+        pool, drawn = filled_up(space, key, pool, size, seen=seen, accept=accept)
         facts = {
             "decoded": decoded,
             "decoded_new": len(found),
@@ -142,11 +141,8 @@ def nao_strategy(space: SearchSpace, settings: Settings, *, accept=None) -> Stra
             "decoded_invalid": invalid,  # 0: the decoder can emit nothing else than architectures
             "decoded_beyond_limit": refused,
             "largest_step_size": step_size,
-            "filled_at_random": size - len(found),
+            "filled_at_random": drawn,
         }
-        pool = np.array(found, np.int32).reshape(-1, space.decisions)
-        # The ascent may run dry; the round keeps its size by random architectures.
-        rest = space.sample(key, size - len(found), seen=known, accept=accept)
-        return np.concatenate([pool, rest]), facts
+        return pool, facts
 
     return Strategy("nao", init, tell, ask)
