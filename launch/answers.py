@@ -95,10 +95,10 @@ def _trusted(run):
     told = []
     name = "held_out_pairwise_accuracy"
     if learned := [row for row in run.rounds if math.isfinite(number(row, name))]:
-        held = len(numbers(learned[-1], "held_out_scores")) or "the"
+        unseen = len(numbers(learned[-1], "held_out_scores")) or "the"
         told.append(
-            f"The predictor orders {percent(number(learned[-1], name))} of the pairs of {held} "
-            "architectures held out from its last fit as they were measured; chance is 50 %."
+            f"Of the pairs of {unseen} architectures that its fit had not seen, the predictor last "
+            f"put {percent(number(learned[-1], name))} in the measured order; chance is 50 %."
         )
     both = [found for found in chosen(run) if math.isfinite(found.score + found.alone)]
     if len(both) > 2:

@@ -7,11 +7,13 @@ from grandalf.layouts import SugiyamaLayout, VertexViewer
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
+from matplotlib.textpath import TextPath
 
 from launch.drawing import COLOURS, GREY, INK
 
 MOST_WIRES = 80  # of a cell that is drawn
-BOX, GAPS, MARGIN, TITLE = (78, 20), (38, 10), 10, 24  # points: across, down
+# Points: across, down. A box of which the label needs more is wider, with all of its picture.
+BOX, GAPS, MARGIN, PADDING, TITLE, LETTERS = (78, 20), (38, 10), 10, 6, 24, 8.5
 PASSES = 8  # of the layout
 BLUE, RED, GREEN, PURPLE, BROWN, TEAL, *_ = COLOURS
 # By the first word of an operation's name.
@@ -36,11 +38,12 @@ def cells(graphs) -> Figure:
     Every state and every operation is a box. An input that no operation reads is marked, and joined
     to the output by a broken line.
     """
-    parts = []
-    for kind, wires in graphs.items():
-        boxes, lines = _graph(wires)
-        parts.append((kind, boxes, *_layout(boxes, lines)))
-    sizes = [_size(places) for *_, places, _ in parts]
+    drawn = {kind: _graph(wires) for kind, wires in graphs.items()}
+    across = max(_across(label) for boxes, _ in drawn.values() for label, _ in boxes.values())
+    parts = [
+        (kind, boxes, *_layout(boxes, lines, across)) for kind, (boxes, lines) in drawn.items()
+    ]
+    sizes = [_size(places, across) for *_, places, _ in parts]
     width, height = max(size[0] for size in sizes), sum(size[1] for size in sizes)
     figure, low = Figure(figsize=(width / 72, height / 72)), height
     for part, size in zip(parts, sizes, strict=True):
@@ -48,7 +51,7 @@ def cells(graphs) -> Figure:
         place = 0, low / height, size[0] / width, size[1] / height
         axes = figure.add_axes(place, xlim=(0, size[0]), ylim=(0, size[1]))
         axes.axis("off")
-        _draw(axes, size[1], *part)
+        _draw(axes, size[1], across, *part)
     return figure
 
 
@@ -57,18 +60,23 @@ def title_of(kind) -> str:
     return kind.capitalize() + (" cell" if kind in ("normal", "reduction") else "")
 
 
-def _size(places):
+def _across(label):
+    """Width of a box, in points, that its label needs."""
+    return max(BOX[0], TextPath((0, 0), label, size=LETTERS).get_extents().width + 2 * PADDING)
+
+
+def _size(places, across):
     """Width and height, in points, of a cell and its title."""
     right, top = (max(place[at] for place in places.values()) for at in (0, 1))
-    return right + BOX[0] / 2 + MARGIN, top + BOX[1] / 2 + MARGIN + TITLE
+    return right + across / 2 + MARGIN, top + BOX[1] / 2 + MARGIN + TITLE
 
 
-def _draw(axes, height, kind, boxes, places, routes):
+def _draw(axes, height, across, kind, boxes, places, routes):
     axes.text(MARGIN, height - MARGIN, title_of(kind), va="top", fontsize=11)
     for line, bends in routes.items():
-        _draw_line(axes, places, bends, line)
+        _draw_line(axes, places, bends, line, across)
     for name, (label, operation) in boxes.items():
-        _draw_box(axes, places[name], label, operation)
+        _draw_box(axes, places[name], across, label, operation)
 
 
 def label_of(operation) -> str:
@@ -98,12 +106,12 @@ def _graph(wires):
     return boxes, lines
 
 
-def _layout(boxes, lines):
+def _layout(boxes, lines, across):
     """Places (x, y) of the boxes' middles, and the bends (x, y) of each line."""
     vertices = {name: Vertex(name) for name in boxes}
     edges = {line: Edge(vertices[line[0]], vertices[line[1]]) for line in lines}
     for vertex in vertices.values():
-        vertex.view = VertexViewer(w=BOX[1], h=BOX[0])  # it lays out from the top down
+        vertex.view = VertexViewer(w=BOX[1], h=across)  # it lays out from the top down
     for edge in edges.values():
         edge.view = _Route()
     beside, places = 0.0, {}
@@ -125,10 +133,10 @@ def _layout(boxes, lines):
     return places, {line: edge.view.bends for line, edge in edges.items()}
 
 
-def _draw_line(axes, places, bends, line):
+def _draw_line(axes, places, bends, line, across):
     """Draws a line that goes straight past boxes, and bends in the gaps between their columns."""
     source, target, broken = line
-    (x, y), (to_x, to_y), half = places[source], places[target], BOX[0] / 2
+    (x, y), (to_x, to_y), half = places[source], places[target], across / 2
     past = [(x + side, y) for x, y in bends for side in (-half, half)]
     stops = [(x + half, y), *past, (to_x - half, to_y)]
     vertices, codes = stops[:1], [Path.MOVETO]
@@ -145,15 +153,15 @@ def _draw_line(axes, places, bends, line):
     )
 
 
-def _draw_box(axes, place, label, kind):
-    left, low = place[0] - BOX[0] / 2, place[1] - BOX[1] / 2
+def _draw_box(axes, place, across, label, kind):
+    left, low = place[0] - across / 2, place[1] - BOX[1] / 2
     colour = KINDS.get(kind, GREY)
     axes.add_patch(
         FancyBboxPatch(
-            *((left + 3, low + 3), BOX[0] - 6, BOX[1] - 6),
+            *((left + 3, low + 3), across - 6, BOX[1] - 6),
             **dict(boxstyle="round,pad=3", linewidth=1.2),
             **dict(facecolor=colour if kind else "none", edgecolor=colour if kind else INK),
         )
     )
     ink = "#ffffff" if kind else INK
-    axes.text(*place, label, color=ink, ha="center", va="center", fontsize=8.5)
+    axes.text(*place, label, color=ink, ha="center", va="center", fontsize=LETTERS)

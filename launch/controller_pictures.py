@@ -7,10 +7,19 @@ Scores are validation accuracies with shared weights, 0..1, and drawn in percent
 import numpy as np
 
 from bnao_jax.ranking import pairwise_accuracy
-from launch.drawing import COLOURS, GREY, INK, MARKERS, figure, legend, points, whole_numbers
+from launch.drawing import (
+    COLOURS,
+    GREY,
+    INK,
+    MARKERS,
+    MOST_ROUNDS,
+    figure,
+    legend,
+    points,
+    whole_numbers,
+)
 from launch.records import number, numbers
 
-MOST_ROUNDS = 8  # that colours can tell apart
 ASCENT = {  # of what was decoded
     "decoded_new": "new",
     "decoded_repeated": "known before",
@@ -21,7 +30,7 @@ ASCENT = {  # of what was decoded
 
 
 def predictions(run):
-    """What the predictor said of held-out architectures, against what was measured."""
+    """What the predictor said of architectures its fit had not seen, against what was measured."""
     rounds = []
     for row in run.rounds:
         pair = numbers(row, "held_out_scores"), numbers(row, "held_out_predicted")
@@ -30,7 +39,7 @@ def predictions(run):
     if not rounds:
         return None
     made, axes = figure(
-        "The predictor on architectures held out from its fit",
+        "The predictor on architectures that its fit had not seen",
         *("measured score, %", "predicted score, %"),
     )
     for place, (of_round, actual, predicted) in enumerate(rounds):
@@ -42,6 +51,8 @@ def predictions(run):
     axes.plot(ends, ends, color=INK, linewidth=1, linestyle=":", label="as measured")
     legend(made, axes)
     _, actual, predicted = rounds[-1]
+    if len(actual) < 2:
+        return made, f"{len(every) // 2} architectures in {len(rounds)} rounds."
     right = 100 * pairwise_accuracy(predicted, actual)
     return made, f"In the last of these rounds {right:.0f} % of the pairs are in the right order."
 
@@ -52,12 +63,12 @@ def pairs(run):
     if not rows:
         return None
     made, axes = figure(
-        "How often the predictor orders two held-out architectures rightly",
-        *("round whose scores it was fitted to", "pairs in the right order, %"),
+        "How often the predictor orders two unseen architectures rightly",
+        *("round after which it was tested", "pairs in the right order, %"),
     )
     at = [number(row, "round") for row in rows]
     values = [100 * number(row, "held_out_pairwise_accuracy") for row in rows]
-    axes.plot(at, values, marker="o", label="held-out architectures")
+    axes.plot(at, values, marker="o", label="architectures that its fit had not seen")
     axes.axhline(50, color=GREY, linestyle="--", label="chance")
     axes.set_ylim(0, 100)
     whole_numbers(axes.xaxis)

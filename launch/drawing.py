@@ -25,6 +25,7 @@ COLOURS = (
 GREY = COLOURS[-1]
 MARKERS = "osD^vPX*"
 MANY_POINTS = 2_000  # more are written as pixels
+MOST_ROUNDS = 8  # that colours can tell apart
 SCALES = (0.72, 1.6)  # least and most of a picture in a page
 NUMBER = ticker.FuncFormatter(lambda value, place: f"{value:,.0f}")
 STYLE = {

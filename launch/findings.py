@@ -5,19 +5,26 @@ Scores are validation accuracies with shared weights, 0..1, and told in percent.
 
 import dataclasses
 import math
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from bnao_jax import data, sampler
-from launch import runs, wiring
-from launch.records import BAD_VALUE, number
+from launch import latencies, runs, wiring
+from launch.command import UsageError
+from launch.records import BAD_VALUE, LARGEST_FILE, number
 from launch.space_costs import sampled, share_within
 from launch.spaces import SPACES
 from launch.truth import load_truth
 
 SHOWN = 5  # architectures, where the search is not finished
+LIMITS = {
+    "search.max_params": "parameters",
+    "search.max_macs": "multiply-adds",
+    "search.max_latency": "s predicted latency",
+}
 DRAWS = 4_096  # random architectures that the share within a limit is taken of
 
 
@@ -108,22 +115,37 @@ def expected(run):
 
 def limits(run) -> str | None:
     """Where the limits cut, in words; None without any."""
-    shown = {"search.max_params": "parameters", "search.max_macs": "multiply-adds"}
-    set_ones = {name: run.field(name) for name in shown if run.field(name)}
-    if not set_ones:
+    found = {name: run.field(name) for name in LIMITS if run.field(name)}
+    if not found:
         return None
-    told = " and ".join(f"at most {value:,} {shown[name]}" for name, value in set_ones.items())
-    name = run.field("data.name")
-    if run.outline is None or name not in data.FORMS or not run.field("data.shrink"):
+    told = " and ".join(f"at most {value:,} {LIMITS[name]}" for name, value in found.items())
+    if (share := _share_within_limits(run)) is None:
         return f"The limit is {told}."
-    (height, width, channels), classes = data.FORMS[name]
-    shape = (height // run.field("data.shrink"), width // run.field("data.shrink"), channels)
-    outline = dataclasses.replace(run.outline, classes=classes)
-    cost_of = lambda pool: SPACES[run.field("space.name")].cost(outline, pool, shape)
-    found = {name.split(".")[1]: run.field(name) for name in shown}
-    accept = wiring.make_limit(ConfigDict({"search": found}), cost_of)
-    share = share_within(sampled(outline.space, DRAWS), accept)
     return f"The limit is {told}; {percent(share)} of {DRAWS:,} random architectures satisfy it."
+
+
+def _share_within_limits(run):
+    """The share of random architectures within the limits; None where it cannot be known."""
+    name, shrink = run.field("data.name"), run.field("data.shrink")
+    if run.outline is None or name not in data.FORMS or not shrink:
+        return None
+    (height, width, channels), classes = data.FORMS[name]
+    shape = (height // shrink, width // shrink, channels)
+    outline = dataclasses.replace(run.outline, classes=classes)
+    fields = (*LIMITS, "search.latencies", "search.latency_batch")
+    config = ConfigDict({"space": {"name": run.field("space.name")}, "search": {}})
+    config.search.update({field.split(".")[1]: run.field(field) for field in fields})
+    latency_of = None
+    if config.search.max_latency is not None:
+        table = pathlib.Path(config.search.latencies or "")
+        try:
+            if not table.is_file() or table.stat().st_size > LARGEST_FILE:
+                return None
+            latency_of, *_ = latencies.model_of(config, outline, shape)
+        except (OSError, ValueError, UsageError):
+            return None
+    accept = wiring.make_limit(config, wiring.make_cost(config, outline, shape), latency_of)
+    return share_within(sampled(outline.space, DRAWS), accept)
 
 
 def truth_of(run, path, column):

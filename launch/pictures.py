@@ -1,17 +1,15 @@
 """Pictures of rankings and trainings, for reading rather than for computing."""
 
-import matplotlib
 import numpy as np
 from matplotlib import colors, ticker
 from matplotlib.figure import Figure
 
 from bnao_jax import ranking
+from launch.drawing import NUMBER
 
 SIZE_CLASSES = 10  # of equally many architectures
 LOWEST_LEFT_OUT = 0.03  # of all, in the picture of scores
 STUDY_LINES = {"diverse": "-", "similar": "--"}
-NUMBER = ticker.FuncFormatter(lambda value, place: f"{value:,.0f}")
-matplotlib.rcParams["svg.hashsalt"] = "bnao_jax"  # the same picture is the same file
 
 
 def write(folder, **figures):

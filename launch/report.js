@@ -10,3 +10,12 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     }
   });
 }
+// Paper does not unfold.
+let unfolded = [];
+addEventListener("beforeprint", () => {
+  unfolded = [...document.querySelectorAll("details:not([open])")];
+  for (const part of unfolded) part.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const part of unfolded) part.open = false;
+});

@@ -83,8 +83,8 @@ def sections(run, others, truth, folder):
 def _compared(runs, drawn):
     pictures = drawn("comparison", "Best score so far", score_pictures.comparison(runs))
     words = [
-        "Groups are searches with the same strategy and sampler; the spread is the standard "
-        "deviation over them."
+        "Searches of a kind differ in their seed alone, or in what changes no result; the spread "
+        "is the standard deviation over them."
     ]
     found = dict(pictures=pictures, tables=compared(runs))
     return Section("comparison", "Searches compared", words, **found)
@@ -183,7 +183,7 @@ def _controller(run, drawn):
     }
     pictures = [picture for name, args in made.items() for picture in drawn(name, *args)]
     if pictures:
-        yield Section("controller", "The predictor and the ascent", pictures=pictures)
+        yield Section("controller", "The predictor and its proposals", pictures=pictures)
 
 
 def _machine(run, drawn):

@@ -1,5 +1,6 @@
 """The tables of a report."""
 
+import json
 import math
 from typing import NamedTuple
 
@@ -7,8 +8,13 @@ import numpy as np
 
 from launch.findings import chosen, percent
 from launch.records import number, text
+from launch.workdir import FREE
 
 LONGEST_VALUE = 200  # characters of a field that is shown
+MOST_FIELDS = 4  # that a kind of search is told by
+IN_NAME = ("search.strategy", "supernet.sampler")
+# Fields in which searches alike may differ; another path may hold other images.
+MAY_DIFFER = {"seed", *FREE} - {"data.path"}
 
 
 class Table(NamedTuple):
@@ -21,10 +27,9 @@ class Table(NamedTuple):
 
 
 def compared(runs) -> list[Table]:
-    """One row a search, as in the paper's Table 7; then mean and spread of each kind of search."""
+    """One row a search, as in the paper's Table 7; then mean and spread of those alike."""
     rows, groups = [], {}
-    for run in runs:
-        kind = f"{run.field('search.strategy')}, {run.field('supernet.sampler')}"
+    for run, (key, kind) in zip(runs, kinds(runs), strict=True):
         best, control = chosen(run)[:1], chosen(run, "control")[:1]
         alone = best[0].alone if best else math.nan
         rows.append(
@@ -37,18 +42,44 @@ def compared(runs) -> list[Table]:
                 f"{sum(_parts(seconds_of(run)).values()) / 3600:.2f}",
             ]
         )
-        groups.setdefault(kind, []).append((best[0].score if best else math.nan, alone))
-    head = ["search", "strategy, sampler", "seed", "architectures", "best score, shared weights"]
+        of_kind = groups.setdefault(key, (kind, []))[1]
+        of_kind.append((best[0].score if best else math.nan, alone))
+    head = ["search", "kind", "seed", "architectures", "best score, shared weights"]
     head += ["trained alone", "error alone", "control alone", "parameters of the best", "hours"]
-    spread = [[kind, str(len(own)), *_spread(own)] for kind, own in groups.items()]
+    spread = [[kind, str(len(own)), *_spread(own)] for kind, own in groups.values()]
     return [
         Table("Searches", head, rows),
         Table(
             "Mean and spread",
-            *(["strategy, sampler", "searches", "best score, shared weights", "trained alone"],),
+            *(["kind", "searches", "best score, shared weights", "trained alone"],),
             spread,
         ),
     ]
+
+
+def kinds(runs) -> list[tuple[str, str]]:
+    """(key, name) of the kind of each search: of those alike but for the seed they are equal.
+
+    A kind is named by its strategy and sampler, and by the fields in which it differs from others
+    of the same. A search of unknown config is like no other.
+    """
+    configs = [{n: value for n, value in run.config.items() if n not in MAY_DIFFER} for run in runs]
+    names = [", ".join(str(run.field(n) or "unknown") for n in IN_NAME) for run in runs]
+    found = []
+    for place, (config, name) in enumerate(zip(configs, names, strict=True)):
+        others = [other for other, called in zip(configs, names, strict=True) if called == name]
+        key = json.dumps(config, sort_keys=True) if config else str(place)
+        found.append((key, ", ".join([name, *_differing(config, others)])))
+    return found
+
+
+def _differing(config, others):
+    """The first fields in which a config differs from any of others, in words."""
+    names = dict.fromkeys(name for other in others for name in other)
+    found = [n for n in names if any(other.get(n) != config.get(n) for other in others)]
+    told = [_shown(f"{name}={config.get(name, 'unknown')}") for name in found[:MOST_FIELDS]]
+    left = len(found) - len(told)
+    return [*told, f"{left} other fields"] if left else told
 
 
 def _spread(values):

@@ -12,6 +12,7 @@ from launch.drawing import (
     GREY,
     INK,
     MARKERS,
+    MOST_ROUNDS,
     NUMBER,
     figure,
     legend,
@@ -24,7 +25,6 @@ from launch.records import number
 SCORE = "score (validation accuracy), %"
 COSTS = {"params": "parameters", "macs": "multiply-adds for one image"}
 LIMITS = {"params": "search.max_params", "macs": "search.max_macs"}
-MOST_ROUNDS = 8  # that colours can tell apart
 GOLDEN = 0.618034  # part of the width between two points that follow each other
 TOLD = 12  # rounds of which the text speaks
 

@@ -5,10 +5,8 @@ Each function returns a figure and what it tells in words, or None where the dat
 
 import numpy as np
 
-from launch.drawing import COLOURS, NUMBER, figure, legend, points, quantiles
+from launch.drawing import COLOURS, MOST_ROUNDS, NUMBER, figure, legend, points, quantiles
 from launch.records import number
-
-MOST_ROUNDS = 8  # that colours can tell apart
 
 
 def losses(run):

@@ -7,16 +7,21 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import html5lib
 import numpy as np
 import pytest
 from conftest import ROOT
 from made_runs import make_run, read_lines, write_lines
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from tiny import tiny
 
-from launch import drawing, findings, reporting, runs, score_pictures
+from bnao_jax.spaces.shufflenet import space as shufflenet
+from configs import cifar
+from launch import cell_pictures, drawing, findings, report_tables, reporting, runs, score_pictures
 from launch.command import UsageError
+from launch.spaces import SPACES
 
 XHTML, SVG = "{http://www.w3.org/1999/xhtml}", "{http://www.w3.org/2000/svg}"
 HOSTILE = "</code></svg><script>alert(1)</script><img src=x onerror=alert(1)>\"'$\\frac{1}{0}$"
@@ -86,7 +91,8 @@ def test_it_answers_the_questions(tree, folder):
     assert best["arch"] in found["cells"]
     assert "python -m launch.search --config=configs/quickstart.py" in found["machine"]
     assert "supernet.sampler proportional" in found["machine"]
-    assert "80.0 % of the pairs of 8 architectures held out" in found["summary"]
+    unseen = "the pairs of 8 architectures that its fit had not seen, the predictor last put 80.0 %"
+    assert unseen in found["summary"]
     assert "compilation 9.0" in found["machine"]
     # 20 steps of an architecture on average, and of the size the sampler's share.
     assert "30 architectures shared 600 steps" in found["training"]
@@ -320,6 +326,38 @@ def test_searches_are_compared(sketched, tmp_path):
     assert len(elements(sketched(paths[0], paths[1:]), "svg")) > 10
 
 
+def test_only_searches_alike_but_for_the_seed_are_averaged(tmp_path):
+    changes = {
+        "mine": {},
+        "second": {"seed": 1, "devices": 2, "data.data_dir": "/elsewhere"},
+        "limited": {"search.max_macs": 900_000},
+        "longer": {"supernet.epochs": 3},
+        "uniform": {"supernet.sampler": "uniform"},
+        "unknown": {},
+        "unknown too": {},
+    }
+    for name, fields in changes.items():
+        config = tiny()
+        config.update_from_flattened_dict(fields)
+        make_run(tmp_path / name, rounds=1, config=config)
+        if name.startswith("unknown"):
+            (tmp_path / name / "config.json").unlink()
+    found = [runs.read(tmp_path / name) for name in changes]
+    assert [name for _, name in report_tables.kinds(found)] == [
+        *["nao, proportional, supernet.epochs=2, search.max_macs=None"] * 2,
+        "nao, proportional, supernet.epochs=2, search.max_macs=900000",
+        "nao, proportional, supernet.epochs=3, search.max_macs=None",
+        "nao, uniform",
+        *["unknown, unknown"] * 2,
+    ]
+    _, spread = report_tables.compared(found)
+    assert [searches for _, searches, *_ in spread.rows] == ["2", "1", "1", "1", "1", "1"]
+    many = [run._replace(config={f"x{n}": run.name for n in range(9)}) for run in found[:2]]
+    assert report_tables.kinds(many)[1][1] == (
+        "unknown, unknown, x0=second, x1=second, x2=second, x3=second, 5 other fields"
+    )
+
+
 def test_the_other_space_and_known_accuracies(sketched, tmp_path):
     config, path = tiny(), tmp_path / "mine"
     config.space.name, config.supernet.drop_path_keep = "nasbench201", 1.0
@@ -361,6 +399,44 @@ def test_the_limit_cuts_where_it_cuts(tmp_path):
     assert (
         told == "The limit is at most 1 parameters; 0.0 % of 4,096 random architectures satisfy it."
     )
+
+
+def test_a_limit_on_latency(tmp_path):
+    config, table = tiny(), tmp_path / "table.jsonl"
+    config.search.max_params, config.search.max_latency = None, 0.0035
+    config.search.latencies = str(table)
+    make_run(tmp_path / "mine", config=config)
+    run = runs.read(tmp_path / "mine")
+    assert findings.limits(run) == "The limit is at most 0.0035 s predicted latency."  # no table
+    # All take as long as each other, so every prediction is that.
+    for seconds, share in ((0.003, "100.0"), (0.004, "0.0")):
+        latency = [{"batch": 1, "median": seconds}]
+        write_lines(table, [{"arch": text, "latency": latency} for text in run.pool.texts])
+        assert findings.limits(run) == (
+            "The limit is at most 0.0035 s predicted latency; "
+            f"{share} % of 4,096 random architectures satisfy it."
+        )
+    run.config["search.max_params"] = 4_000
+    told = "The limit is at most 4,000 parameters and at most 0.0035 s predicted latency; 0.0 %"
+    assert findings.limits(run).startswith(told)
+
+
+def test_labels_stay_in_their_boxes():
+    outline = shufflenet.Outline(channels=20, channel_choice=True)
+    architecture = np.array([option - 1 for option in outline.space.options])
+    with drawing.style():
+        made = cell_pictures.cells(SPACES["shufflenet"].wires(outline, architecture))
+        canvas = FigureCanvasAgg(made)
+        canvas.draw()
+        boxed = 0
+        for axes in made.axes:
+            boxes = [p for p in axes.patches if isinstance(p, cell_pictures.FancyBboxPatch)]
+            _, *labels = axes.texts
+            for box, label in zip(boxes, labels, strict=True):
+                box, label = box.get_window_extent(), label.get_window_extent()
+                assert box.x0 < label.x0 and label.x1 < box.x1
+                boxed += 1
+    assert boxed > 40  # 20 blocks, what is between them, and each stage's input
 
 
 def test_links_in_a_folder_are_not_followed(tmp_path):
@@ -441,3 +517,16 @@ def test_a_finished_search_gets_the_report_it_lacks(folder, tmp_path, capsys, mo
         assert searching.run(config, path) == 0
         (path / "report.html").touch()
     assert made == [path]
+
+
+def test_a_large_search(tmp_path, record_property):
+    config = cifar.get_config()
+    make_run(tmp_path, config=config, seeds=1_000, rounds=4, proposals=100)
+    assert len(read_lines(tmp_path / "pool.jsonl")) == 1_300
+    started = time.process_time()  # others may keep the machine busy
+    page = reporting.report(tmp_path)
+    seconds, size = time.process_time() - started, page.stat().st_size
+    record_property("seconds", seconds)
+    record_property("bytes", size)
+    print(f"1,300 architectures: {seconds:.1f} s, {size:,} bytes")
+    assert seconds < 20 and size < 5_000_000
