@@ -121,6 +121,7 @@ def _set_aside(folder):
 def write(path, text):
     """Writes a file in one move: a reader sees the old one or the new one."""
     fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)  # a stranger's may be a link to elsewhere
     fresh.write_text(text, encoding="utf-8")
     os.replace(fresh, path)
 

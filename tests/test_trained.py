@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -123,6 +124,29 @@ def test_the_auxiliary_head_is_not_exported(tmp_path):
     assert "aux" in params and set(kept["params"]) == set(kept["batch_stats"]) == {*params} - {
         "aux"
     }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *[{"classes": 7}, {"classes": "10"}, {"classes": None}, {"image_shape": [8, 8]}],
+        *[{"mean": [0.5, 0.5]}, {"std": [0.0]}, {"std": ["1"]}, {"arch": "none"}, {"space": {}}],
+        *[{"image_shape": [8, 8, 10**12]}, {"params": {}}, {"preparation": 5}],
+    ],
+)
+def test_facts_of_a_stranger_are_checked(folder, tmp_path, changes):
+    copy = tmp_path / "w"
+    shutil.copytree(folder, copy)
+    facts = json.loads((copy / workdir.NETWORK).read_text())
+    (copy / workdir.NETWORK).write_text(json.dumps(facts | changes))
+    fits = "do not fit its network" if changes == {"classes": 7} else "does not fit its config"
+    for use in (
+        lambda: evaluating.evaluate(copy, **EVALUATION),
+        lambda: exporting.export(copy, tmp_path / "out", **EXPORT),
+    ):
+        with pytest.raises(UsageError, match=fits):
+            use()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture(scope="module")
