@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -28,6 +29,8 @@ from bnao_jax.data import DataError, load
 from bnao_jax.space import ArchitectureError
 from bnao_jax.spaces.nao.space import nao_space
 from bnao_jax.spaces.nao.supernet import Supernet
+from bnao_jax.spaces.nasbench201.space import nasbench201_space
+from bnao_jax.spaces.shufflenet.space import Outline
 from configs import (
     cifar,
     cifar_train,
@@ -37,7 +40,19 @@ from configs import (
     rank_study,
     tabular,
 )
-from launch import command, fields, inspect, search, searching, wiring
+from launch import (
+    architectures,
+    command,
+    comparing,
+    fields,
+    inspect,
+    ranking,
+    search,
+    searching,
+    studying,
+    training,
+    wiring,
+)
 from launch.command import UsageError
 
 EXAMPLES = int(os.environ.get("BNAO_FUZZ_EXAMPLES", "0"))
@@ -344,19 +359,23 @@ def test_least_memory_is_no_more_than_the_weights():
 # Architectures.
 
 SPACE = nao_space()
-ROWS = st.tuples(*(st.integers(0, options - 1) for options in SPACE.options)).map(
-    lambda row: [str(choice) for choice in row]
-)
+SPACES = {
+    "nao": SPACE,
+    "nasbench201": nasbench201_space(),
+    "shufflenet": Outline(channel_choice=True).space,
+}
 
 
 @st.composite
-def damaged_rows(draw):
-    words = draw(ROWS)
+def damaged_rows(draw, space=SPACE, separators=" \t\u3000,|+~"):
+    row = [draw(st.integers(0, options - 1)) for options in space.options]
+    words = re.split(f"([{separators}])", space.format(np.array(row, np.int32)))
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(words) - 1))
         word = draw(NUMBERS.map(str) | st.sampled_from(["", "٣", "²", "+1", "1_0", "#"]) | TEXT)
         words[at : at + draw(st.integers(0, 2))] = [word]
-    return draw(st.sampled_from([" ", "  ", "\t", "\u3000", ","])).join(words)
+    text = "".join(words)
+    return text.replace(" ", draw(st.sampled_from([" ", "  ", "\t", "\u3000", ","])))
 
 
 LINES = st.text() | damaged_rows()
@@ -367,16 +386,19 @@ def is_one_line(error):
     return text and len(text.splitlines()) == 1 and len(text) < 1_000
 
 
-@fuzz(200)
-@given(LINES)
-def test_any_text_as_architecture(text):
+@pytest.mark.parametrize("name", SPACES)
+@fuzz(150)
+@given(data=st.data())
+def test_any_text_as_architecture(name, data):
+    space = SPACES[name]
+    text = data.draw(damaged_rows(space) | st.text())
     try:
-        row = SPACE.parse(text)
+        row = space.parse(text)
     except ArchitectureError as error:
         assert is_one_line(error)
     else:
-        assert row.dtype == np.int32 and row.shape == (40,)
-        np.testing.assert_array_equal(SPACE.parse(SPACE.format(row)), row)
+        assert row.dtype == np.int32 and row.shape == (space.decisions,)
+        np.testing.assert_array_equal(space.parse(space.format(row)), row)
 
 
 @fuzz(100)
@@ -403,6 +425,32 @@ def test_any_file_of_architectures(content, tmp_path_factory):
     for line in out.splitlines():
         row = json.loads(line)
         assert row["params"] > 0 and row["macs"] > 0 and SPACE.parse(row["arch"]).shape == (40,)
+
+
+# The other launchers.
+
+JOBS = {"rank": rank_nasbench201, "study": rank_study, "compare": tabular, "train": cifar_train}
+RUNNERS = {"rank": ranking, "study": studying, "compare": comparing, "train": training}
+
+
+@pytest.mark.parametrize("name", JOBS)
+@fuzz(100)
+@given(data=st.data())
+def test_any_command_line_of_the_other_jobs(name, data):
+    module, job = JOBS[name], RUNNERS[name]
+    field = st.sampled_from(sorted(name for name, _ in leaves(module.get_config())))
+    one = st.builds("--config.{}={}".format, field, VALUES)
+    words = data.draw(st.lists(one, max_size=3))
+    text = data.draw(st.just("naonet_v2") | VALUES | damaged_rows())
+
+    def main():  # what the launchers do, whose flags exclude each other in one program
+        config = command.required(command.CONFIG, "configs/cifar.py")
+        if name == "train":
+            fields.check_fields(config, "train")
+            config.arch = architectures.named(config, text)
+        job.check(config)
+
+    play(main, f"--config=configs/{module.__name__.split('.')[1]}.py", *words)
 
 
 # Archives.

@@ -29,6 +29,13 @@ def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(compiled, tmp_p
     status, _, err = finish(first)
     second.communicate()
     assert status not in (0, -signal.SIGKILL) and "another process of the run has gone" in err
+    log.unlink()
+    first, second = start_all(folder, compiled, 2, f"--log={log}")
+    wait(first, log, "round 1 of 2, score")
+    first.kill()  # who writes, and at whose address the others meet
+    status, _, err = finish(second)
+    first.communicate()
+    assert status not in (0, -signal.SIGKILL) and err
     ends = [finish(process) for process in start_all(folder, compiled, 2)]
     assert [status for status, *_ in ends] == [0, 0], ends
     assert "continuing from checkpoint" in ends[0][1] and "Best architecture" in ends[0][1]
