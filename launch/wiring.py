@@ -4,6 +4,7 @@
 """
 
 import functools
+import itertools
 import math
 import os
 
@@ -189,16 +190,20 @@ def check_form(config, image_shape, classes):
 
 
 def check_intervals(config, outline, image_shape):
-    """Raises UsageError where no random architecture lies between the limits of the sampler."""
+    """Raises UsageError where an interval of the sampler holds no random architecture."""
     if "supernet" not in config or config.supernet.sampler != "constrained":
         return
     pool = np.asarray(outline.space.random(key_of(config), DRAWS_PER_ROUND))
     macs = make_cost(config, outline, image_shape)(pool).macs
     least, most = config.supernet.macs_least, config.supernet.macs_most
-    if not ((least <= macs) & (macs <= most)).any():
+    edges = np.arange(least, most + 1, config.supernet.macs_step)
+    # An architecture at an edge belongs to both.
+    held = [((low <= macs) & (macs <= high)).any() for low, high in itertools.pairwise(edges)]
+    if not all(held):
+        low, high = edges[held.index(False) :][:2] if any(held) else (least, most)
         raise UsageError(
-            f"config.supernet.macs_least={least} and macs_most={most} hold none of {len(pool)} "
-            f"random architectures, of {macs.min()} to {macs.max()} multiply-adds"
+            f"config.supernet.macs_least={least} and macs_most={most}: {low} to {high} hold none of "
+            f"{len(pool)} random architectures, of {macs.min()} to {macs.max()} multiply-adds"
         )
 
 

@@ -76,3 +76,6 @@ def test_limits_that_hold_nothing():
     config.supernet.macs_least, config.supernet.macs_most = 10_000_000, 10_300_000
     with pytest.raises(UsageError, match="hold none of 4096 random architectures, of 2[0-9]* to 4"):
         wiring.check_form(config, CIFAR, 10)
+    config.supernet.macs_least = 3_900_000  # the last intervals are beyond the largest
+    with pytest.raises(UsageError, match="4[0-9]* to [45][0-9]* hold none of 4096"):
+        wiring.check_form(config, CIFAR, 10)
