@@ -110,7 +110,7 @@ def get_config(variant: str = "") -> ConfigDict:
     search.max_latency = placeholder(float)  # the same in seconds, of a batch of latency_batch
     search.latencies = ""  # file that launch.inspect --latency has printed, for max_latency
     search.latency_batch = 1  # images
-    search.control = 0  # random architectures scored at the end, for comparison
+    search.control = 100  # random architectures scored at the end, for comparison
     search.report = True  # report.html at the end
 
     config.nao = nao = ConfigDict()

@@ -13,7 +13,7 @@ from tiny import tiny
 
 from bnao_jax.spaces.nao.cost import cost
 from bnao_jax.spaces.nao.space import Outline
-from configs import cifar, nao_ws, quickstart, random_search
+from configs import bonas, cifar, nao_ws, quickstart, random_search
 from launch import searching, wiring, workdir
 from launch.command import UsageError
 
@@ -204,7 +204,7 @@ def test_settings_that_do_not_fit_together():
 
 
 def test_shipped_configs_are_sound():
-    for module in (cifar, nao_ws, random_search):
+    for module in (cifar, nao_ws, random_search, bonas):
         wiring.check(module.get_config())
         wiring.check(module.get_config("smoke"))
     wiring.check(quickstart.get_config())
