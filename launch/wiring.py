@@ -202,8 +202,8 @@ def check_intervals(config, outline, image_shape):
     if not all(held):
         low, high = edges[held.index(False) :][:2] if any(held) else (least, most)
         raise UsageError(
-            f"config.supernet.macs_least={least} and macs_most={most}: {low} to {high} hold none of "
-            f"{len(pool)} random architectures, of {macs.min()} to {macs.max()} multiply-adds"
+            f"config.supernet.macs_least={least} and macs_most={most}: {low} to {high} hold none "
+            f"of {len(pool)} random architectures, of {macs.min()} to {macs.max()} multiply-adds"
         )
 
 
