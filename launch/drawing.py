@@ -96,7 +96,7 @@ def points(axes, horizontal, vertical, colour, marker="o", **settings):
 
 def whole_numbers(axis):
     """Puts ticks at whole numbers alone."""
-    axis.set_major_locator(ticker.MaxNLocator(integer=True))
+    axis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def legend(made, axes):
