@@ -141,7 +141,7 @@ def _share_within_limits(run):
         try:
             if not table.is_file() or table.stat().st_size > LARGEST_FILE:
                 return None
-            latency_of, *_ = latencies.model_of(config, outline, shape)
+            latency_of = latencies.load_latencies(config, outline, shape).predict
         except (OSError, ValueError, UsageError):
             return None
     accept = wiring.make_limit(config, wiring.make_cost(config, outline, shape), latency_of)

@@ -29,7 +29,7 @@ def show_space(config, outline, image_shape, size):
     if limits := limits_of(config):
         latency_of = None
         if config.search.max_latency is not None:
-            latency_of, _, _ = latencies.model_of(config, outline, image_shape)
+            latency_of = latencies.load_latencies(config, outline, image_shape).predict
         accept = wiring.make_limit(config, cost_of, latency_of)
         share = share_within(pool, accept)
         told = f"Within {limits}: {100 * share:.2f} %"

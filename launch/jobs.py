@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import time
+import zlib
 
 import jax
 import numpy as np
@@ -21,6 +22,14 @@ from launch.progress import Display
 
 DISPATCH_SECONDS = 2.0  # of work between two reports of progress
 COMPILATION = "/jax/core/compile/backend_compile_duration"  # or reading from the cache
+
+
+def number_of(*arrays) -> int:
+    """A number that other arrays would hardly have."""
+    number = 0
+    for array in arrays:
+        number = zlib.crc32(np.ascontiguousarray(array), number)
+    return number
 
 
 class TrainingError(ValueError):
@@ -150,12 +159,12 @@ class Job:
             try:
                 facts = kept["facts"]
                 spent, position, seconds = facts["spent"], facts["metrics"], facts["seconds"]
-                same_images = facts["images"] == self.fingerprint
+                others = [name for name, n in self.inputs().items() if facts["inputs"][name] != n]
                 self.seconds = {part: float(spent[part]) for part in self.seconds}
             except (LookupError, TypeError, ValueError):
                 raise CheckpointError("the checkpoint is of another program") from None
-            if not same_images:
-                raise UsageError("the job in --workdir is on other images than these")
+            if others:
+                raise UsageError(f"the job in --workdir began with other {others[0]}")
             self.restore(kept["arrays"])
             self.say(f"continuing from checkpoint {kept['number']}: {self.where()}")
         path, on_row = self.folder and self.folder / workdir.METRICS, None
@@ -190,7 +199,7 @@ class Job:
                 raise TrainingError(f"the weights are not finite in {self.where()}")
         facts = {
             "where": self.where(),
-            "images": self.fingerprint,
+            "inputs": self.inputs(),
             "spent": self.spent(),
             "metrics": self.metrics.position,
             "seconds": self.metrics.seconds,
@@ -199,9 +208,12 @@ class Job:
         if wait:
             self.checkpoints.wait()
 
+    def inputs(self) -> dict[str, int]:
+        """For each thing that comes from a file, a number that another would hardly have."""
+        return {"images": self._images_number}
+
     @functools.cached_property
-    def fingerprint(self) -> int:
-        """A number that other images would hardly have."""
+    def _images_number(self):
         number = 0
         for part in (self.train_part, self.valid_part):
             number = part.crc32(number)

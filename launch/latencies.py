@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -33,10 +35,25 @@ def measured(config, outline, image_shape, architecture, batches, repeats) -> li
     return found
 
 
-def model_of(config, outline, image_shape):
-    """(`pool -> seconds` by the table of a config, its `LatencyModel`, measured architectures).
+class Latencies(NamedTuple):
+    """What a table says of latency.
 
-    An architecture in the table has its measured median, others what the model predicts.
+    Attributes:
+      predict: `pool -> seconds`; an architecture in the table has its measured median, others what
+        the model predicts.
+      model: fitted to the table.
+      pool: int32[P, D], measured.
+      seconds: float64[P], their medians.
+    """
+
+    predict: Callable
+    model: LatencyModel
+    pool: np.ndarray
+    seconds: np.ndarray
+
+
+def load_latencies(config, outline, image_shape) -> Latencies:
+    """Those of the table that a config names.
 
     Raises:
       UsageError: the table cannot be read, or has no architecture at the batch size.
@@ -55,7 +72,7 @@ def model_of(config, outline, image_shape):
             [known.get(*pair) for pair in zip(keys, model(features(pool)), strict=True)]
         )
 
-    return predict, model, len(pool)
+    return Latencies(predict, model, pool, seconds)
 
 
 def _read(path, batch, space):

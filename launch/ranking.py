@@ -113,6 +113,10 @@ class Ranking(TrainingJob):
         self.fresh = self.make_supernet(config)
         self.key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
+    def inputs(self):
+        """Images and truth."""
+        return super().inputs() | {"accuracies": jobs.number_of(self.pool, self.truth)}
+
     def weights(self, progress):
         """Shared weights."""
         return progress.supernet.params

@@ -13,8 +13,8 @@ from launch.workdir import FREE
 LONGEST_VALUE = 200  # characters of a field that is shown
 MOST_FIELDS = 4  # that a kind of search is told by
 IN_NAME = ("search.strategy", "supernet.sampler")
-# Fields in which searches alike may differ; another path may hold other images.
-MAY_DIFFER = {"seed", *FREE} - {"data.path"}
+# Fields in which searches alike may differ; another path may hold other images or latencies.
+MAY_DIFFER = {"seed", *FREE} - {"data.path", "search.latencies"}
 
 
 class Table(NamedTuple):

@@ -79,7 +79,9 @@ class Search(TrainingJob):
 
     def __init__(self, config, folder, images):
         super().__init__(config, folder, images)
-        self.accept = wiring.make_limit(config, self.cost_of, self.latency())
+        self.latencies = self.load_latencies()
+        latency_of = self.latencies and self.latencies.predict
+        self.accept = wiring.make_limit(config, self.cost_of, latency_of)
         self.strategy = wiring.make_strategy(config, self.outline, self.accept)
         keys = jax.random.split(jax.random.key(config.seed), 6)
         self.seed_key, self.begin_key, self.search_key = keys[:3]
@@ -94,17 +96,23 @@ class Search(TrainingJob):
         )
         self.results = Results(folder, self.space, self.cost_of)
 
-    def latency(self):
-        """`pool -> seconds`, where there is a limit; says how well it is known."""
+    def load_latencies(self):
+        """The table, where there is a limit; says how well it predicts."""
         if self.config.search.max_latency is None:
             return None
-        made = latencies.model_of(self.config, self.outline, self.images.image_shape)
-        predict, model, count = made
+        found = latencies.load_latencies(self.config, self.outline, self.images.image_shape)
         self.say(
-            f"latency: predicted from {count} measured architectures; leaving one out, the median "
-            f"error is {100 * model.error:.1f} %"
+            f"latency: predicted from {len(found.pool)} measured architectures; leaving one out, "
+            f"the median error is {100 * found.model.error:.1f} %"
         )
-        return predict
+        return found
+
+    def inputs(self):
+        """Images and, if there is a limit, latencies."""
+        if self.latencies is None:
+            return super().inputs()
+        number = jobs.number_of(self.latencies.pool, self.latencies.seconds)
+        return super().inputs() | {"latencies": number}
 
     def work(self):
         """Searches, trains the best alone, writes the files, prints the summary."""

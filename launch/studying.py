@@ -136,6 +136,13 @@ class Study(TrainingJob):
             scores=np.full((len(self.runs), 2, size), np.nan, np.float32),
         )
 
+    def inputs(self):
+        """Images and, if there is a table, the truth."""
+        if not self.table:
+            return super().inputs()
+        truth = self.table.of(self.table.pool, self.config.study.column)
+        return super().inputs() | {"accuracies": jobs.number_of(self.table.pool, truth)}
+
     def draw_pools(self, seed):
         """Architectures of diverse and of similar sizes, none in both: int32[k, D] by name."""
         size, candidates = self.config.study.architectures, self.config.study.candidates

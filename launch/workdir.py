@@ -21,7 +21,7 @@ EVENTS, REPORT, PICTURES = "tensorboard", "report.html", "report"
 FREE = (
     *("devices", "compilation_cache", "checkpoint_every_steps", "checkpoint_every_seconds"),
     *("data.data_dir", "data.path", "data.workers", "scoring.per_dispatch", "truth"),
-    *("tensorboard", "search.report"),
+    *("tensorboard", "search.report", "search.latencies"),
 )
 
 

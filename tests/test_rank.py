@@ -121,6 +121,23 @@ def test_broken_off_anywhere_it_comes_to_the_same_end(made_up, table, tmp_path, 
     assert files(tmp_path / "broken") == files(tmp_path / "undisturbed")
 
 
+def test_other_accuracies_under_the_same_name_are_refused(made_up, table, tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    path.write_text(table[0].read_text())
+    config = tiny(path)
+    config.checkpoint_every_steps = 2
+    with monkeypatch.context() as patch:
+        patch.setattr(ranking, "Ranking", toys.watched(ranking.Ranking, toys.breaking_at(8)))
+        with pytest.raises(toys.Broken):
+            ranking.run(config, tmp_path / "w")
+    header, first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([header, first.rsplit(",", 1)[0] + ",12.5", *rest]))
+    with pytest.raises(UsageError, match="began with other accuracies"):
+        ranking.run(config, tmp_path / "w")
+    config.truth = str(table[0])  # the same in another place
+    assert ranking.run(config, tmp_path / "w") == 0
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import resource
 
+import jax
 import numpy as np
 import pytest
 import toys
@@ -269,6 +270,26 @@ def test_other_images_are_refused(make, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "load", load_others)
     with pytest.raises(UsageError, match="other images"):
         make(folder)
+
+
+def test_other_latencies_are_refused_and_the_same_may_have_moved(make, expected, tmp_path):
+    folder, space = tmp_path / "work", wiring.make_outline(toy_config(), 10).space
+    known = [space.format(row) for row in np.asarray(space.random(jax.random.key(0), 9))]
+    table, moved = tmp_path / "latencies.jsonl", tmp_path / "moved.jsonl"
+
+    def write(path, seconds):
+        rows = [{"arch": arch, "latency": [{"batch": 1, "median": seconds}]} for arch in known]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write(table, 1.0)
+    with pytest.raises(toys.Broken):
+        make(folder, toys.breaking_at(9), latencies=str(table), max_latency=2.0)
+    write(table, 1.5)
+    with pytest.raises(UsageError, match="began with other latencies"):
+        make(folder, latencies=str(table), max_latency=2.0)
+    write(moved, 1.0)
+    make(folder, latencies=str(moved), max_latency=2.0)
+    assert ends(folder)[2:] == expected[2:]  # the limit held nothing back
 
 
 def test_a_checkpoint_of_a_stranger_is_data_only(make, tmp_path):
