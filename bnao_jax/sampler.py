@@ -58,6 +58,19 @@ def expected_counts(log_weights, steps):
     return steps * jax.nn.softmax(log_weights)
 
 
+def option_shares(counts, pool, options):
+    """How the training is divided among the options of each decision: D arrays [options of it].
+
+    Args:
+      counts: how often each architecture trains, [P]: found ones or `expected_counts`.
+      pool: int32[P, D].
+      options: how many each of the D decisions has.
+    """
+    counts = jnp.asarray(counts, jnp.float32)
+    shares, pool = counts / counts.sum(), jnp.asarray(pool)
+    return [jnp.zeros(n).at[pool[:, at]].add(shares) for at, n in enumerate(options)]
+
+
 def of_space(key, options):
     """Draws an architecture int32[D], each of the options at each decision equally likely."""
     return jax.random.randint(key, (len(options),), 0, jnp.array(options, jnp.int32))

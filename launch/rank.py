@@ -19,7 +19,8 @@ The first two train `seeds` supernets one after the other, score the architectur
 compare. The same command goes on with a run that was broken off.
 
 The folder receives ranking.json (Kendall's tau b, Spearman, pairwise accuracy and more, means and
-standard errors over the supernets, for each kind of score and for the baselines params and macs),
+standard errors over the supernets, for each kind of score and for the baselines params and macs;
+how the training was divided among the options of each decision),
 scores.jsonl (every architecture), pictures as PNG, metrics.jsonl, config.json, checkpoints.
 
 The third trains architectures alone, unless a truth is given, and then supernets of several lengths

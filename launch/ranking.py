@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from bnao_jax import ranking, supernet_training
+from bnao_jax import ranking, sampler, supernet_training
 from bnao_jax.checkpoint import fill
 from launch import jobs, machine, pictures, wiring, workdir
 from launch.command import UsageError
@@ -257,6 +257,7 @@ class Ranking(TrainingJob):
             "score": self.config.rank.score,
             "agreement_of_seeds": self.agreement(found),
             "over_training": self.over_training(),
+            "option_shares": self.option_shares(),
             "sampler": self.config.supernet.sampler,
             "seed": self.config.seed,
             "seeds": self.config.seeds,
@@ -276,6 +277,12 @@ class Ranking(TrainingJob):
             for name in ("accuracy", "loss")
             if pairs
         }
+
+    def option_shares(self):
+        """For each decision the share of the training that each of its options had."""
+        counts = self.progress.trained.sum(0)
+        shares = sampler.option_shares(counts, self.pool, self.space.options)
+        return [[round(float(share), 4) for share in one] for one in shares]
 
     def over_training(self):
         """Kendall's tau at each point: `{score: [{"step", "mean", "standard_error"}]}`."""

@@ -102,6 +102,8 @@ def test_figures_are_those_of_the_scores(made_up, table, tmp_path, capsys):
     assert result["connected"]["architectures"] == inside
     assert [point["step"] for point in result["over_training"]["loss"]] == [8, 16]
     assert result["agreement_of_seeds"]["loss"] == pytest.approx(1)
+    shares = np.array(result["option_shares"])
+    assert shares.shape == (6, 5) and shares.sum(1) == pytest.approx(1, abs=1e-3)
     assert all((tmp_path / "w" / f"{name}.png").stat().st_size > 5_000 for name in PICTURES)
     assert ranking.run(config, tmp_path / "w") == 0
     assert "This ranking is finished" in capsys.readouterr().out

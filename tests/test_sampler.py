@@ -34,6 +34,13 @@ def test_frequencies_follow_the_rule(weights, shares, key):
     assert np.sum((counts - expected)[real] ** 2 / expected[real]) < CHI_SQUARE_999
 
 
+def test_shares_of_options_by_hand():
+    pool = np.array([[0, 1], [1, 1], [1, 0]], np.int32)
+    first, second = sampler.option_shares([5, 3, 2], pool, (3, 2))
+    np.testing.assert_allclose(first, [0.5, 0.5, 0.0])
+    np.testing.assert_allclose(second, [0.2, 0.8])
+
+
 def test_draws_in_a_compiled_loop_need_only_the_step(key):
     weights = sampler.proportional(SIZES)
 
