@@ -84,7 +84,7 @@ def _compared(runs, drawn):
     pictures = drawn("comparison", "Best score so far", score_pictures.comparison(runs))
     words = [
         "Searches of a kind differ in their seed alone, or in what changes no result; the spread "
-        "is the standard deviation over them."
+        "is the standard deviation over those that are finished."
     ]
     found = dict(pictures=pictures, tables=compared(runs))
     return Section("comparison", "Searches compared", words, **found)

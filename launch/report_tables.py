@@ -27,14 +27,15 @@ class Table(NamedTuple):
 
 
 def compared(runs) -> list[Table]:
-    """One row a search, as in the paper's Table 7; then mean and spread of those alike."""
+    """One row a search, as in the paper's Table 7; then mean and spread of finished ones alike."""
     rows, groups = [], {}
     for run, (key, kind) in zip(runs, kinds(runs), strict=True):
         best, control = chosen(run)[:1], chosen(run, "control")[:1]
         alone = best[0].alone if best else math.nan
         rows.append(
             [
-                *(run.name, kind, str(run.field("seed")), str(len(run.pool.texts))),
+                *(run.name, kind if run.result else f"{kind}; not finished"),
+                *(str(run.field("seed")), str(len(run.pool.texts))),
                 percent(best[0].score) if best else "unknown",
                 *(percent(alone), f"{100 * (1 - alone):.1f} %" if alone == alone else "unknown"),
                 percent(control[0].alone) if control else "unknown",
@@ -42,19 +43,17 @@ def compared(runs) -> list[Table]:
                 f"{sum(_parts(seconds_of(run)).values()) / 3600:.2f}",
             ]
         )
-        of_kind = groups.setdefault(key, (kind, []))[1]
-        of_kind.append((best[0].score if best else math.nan, alone))
+        if run.result:
+            of_kind = groups.setdefault(key, (kind, []))[1]
+            of_kind.append((best[0].score if best else math.nan, alone))
     head = ["search", "kind", "seed", "architectures", "best score, shared weights"]
     head += ["trained alone", "error alone", "control alone", "parameters of the best", "hours"]
     spread = [[kind, str(len(own)), *_spread(own)] for kind, own in groups.values()]
-    return [
-        Table("Searches", head, rows),
-        Table(
-            "Mean and spread",
-            *(["kind", "searches", "best score, shared weights", "trained alone"],),
-            spread,
-        ),
-    ]
+    tables = [Table("Searches", head, rows)]
+    if spread:
+        head = ["kind", "searches", "best score, shared weights", "trained alone"]
+        tables.append(Table("Mean and spread", head, spread))
+    return tables
 
 
 def kinds(runs) -> list[tuple[str, str]]:

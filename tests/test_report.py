@@ -335,11 +335,12 @@ def test_only_searches_alike_but_for_the_seed_are_averaged(tmp_path):
         "uniform": {"supernet.sampler": "uniform"},
         "unknown": {},
         "unknown too": {},
+        "under way": {"supernet.epochs": 3},
     }
     for name, fields in changes.items():
         config = tiny()
         config.update_from_flattened_dict(fields)
-        make_run(tmp_path / name, rounds=1, config=config)
+        make_run(tmp_path / name, rounds=1, config=config, finished=name != "under way")
         if name.startswith("unknown"):
             (tmp_path / name / "config.json").unlink()
     found = [runs.read(tmp_path / name) for name in changes]
@@ -349,9 +350,12 @@ def test_only_searches_alike_but_for_the_seed_are_averaged(tmp_path):
         "nao, proportional, supernet.epochs=3, search.max_macs=None",
         "nao, uniform",
         *["unknown, unknown"] * 2,
+        "nao, proportional, supernet.epochs=3, search.max_macs=None",
     ]
-    _, spread = report_tables.compared(found)
+    searches, spread = report_tables.compared(found)
+    assert [row[1].endswith("; not finished") for row in searches.rows] == [False] * 7 + [True]
     assert [searches for _, searches, *_ in spread.rows] == ["2", "1", "1", "1", "1", "1"]
+    assert len(report_tables.compared(found[-1:])) == 1  # nothing has a spread
     many = [run._replace(config={f"x{n}": run.name for n in range(9)}) for run in found[:2]]
     assert report_tables.kinds(many)[1][1] == (
         "unknown, unknown, x0=second, x1=second, x2=second, x3=second, 5 other fields"
