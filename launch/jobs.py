@@ -161,12 +161,19 @@ class Job:
                 spent, position, seconds = facts["spent"], facts["metrics"], facts["seconds"]
                 others = [name for name, n in self.inputs().items() if facts["inputs"][name] != n]
                 self.seconds = {part: float(spent[part]) for part in self.seconds}
+                devices = int(facts["devices"])
             except (LookupError, TypeError, ValueError):
                 raise CheckpointError("the checkpoint is of another program") from None
             if others:
                 raise UsageError(f"the job in --workdir began with other {others[0]}")
             self.restore(kept["arrays"])
             self.say(f"continuing from checkpoint {kept['number']}: {self.where()}")
+            if devices != len(self.devices):
+                self.say(
+                    f"note: begun with {devices} devices, going on with {len(self.devices)}: not "
+                    "to the same end bit for bit (statistics of a device's part of a batch, "
+                    "roundings)"
+                )
         path, on_row = self.folder and self.folder / workdir.METRICS, None
         if self.folder is not None and self.config.tensorboard:
             on_row = held.enter_context(events_of(self.folder / workdir.EVENTS, seconds))
@@ -200,6 +207,7 @@ class Job:
         facts = {
             "where": self.where(),
             "inputs": self.inputs(),
+            "devices": len(self.devices),
             "spent": self.spent(),
             "metrics": self.metrics.position,
             "seconds": self.metrics.seconds,
