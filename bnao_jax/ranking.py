@@ -92,11 +92,16 @@ def mean_and_error(values) -> tuple[float, float]:
     return float(np.mean(values)), float(error)
 
 
-def standardised(values):
-    """Values minus their mean, over their standard deviation; zeros where they are constant."""
+def standardised(values, among=None):
+    """Values minus the mean of `among`, over its standard deviation; zeros where it is constant.
+
+    `among` are the values themselves by default.
+    """
     values = np.asarray(values, np.float64)
-    spread = np.std(values)
-    return (values - np.mean(values)) / spread if spread > 0 else np.zeros_like(values)
+    among = values if among is None else np.asarray(among, np.float64)
+    if np.ptp(among) == 0:  # of which the standard deviation may come out as a rounding
+        return np.zeros_like(values)
+    return (values - np.mean(among)) / np.std(among)
 
 
 def rank_sum(*lists):

@@ -90,8 +90,9 @@ def search(
       strategy: proposes and learns.
       train: `train(round, pool [P, D]) -> counts int[P]`: trains the shared weights on the round's
         architectures and tells how often each was drawn.
-      evaluate: `evaluate(round, pool [P, D]) -> float32[P]`: scores with the shared weights: all
-        architectures, or the new ones, see `rescored` and `trained_rounds`.
+      evaluate: `evaluate(round, pool [P, D], wanted bool[P]) -> float32[P]`: scores of all. Those
+        wanted are to be measured with the shared weights; the others, see `rescored` and
+        `trained_rounds`, have been.
       rounds: L, rounds in all.
       proposals: architectures proposed for each round after the first.
       trained_rounds: the first so many rounds train, the others only score and propose; None: all.
@@ -136,10 +137,9 @@ def _trained(state, train):
 
 def _evaluated(state, evaluate, *, everything):
     population = state.population
-    # Without training the weights, and so the scores of the others, are what they were.
-    rows = everything | (population.born == state.round)
-    scores = population.scores.copy()
-    scores[rows] = evaluate(state.round, population.pool[rows])
+    # Without training the weights, and so what the others reach with them, are what they were.
+    wanted = (population.born == state.round) | everything
+    scores = np.asarray(evaluate(state.round, population.pool, wanted), np.float32)
     return state._replace(phase=PROPOSE, population=population._replace(scores=scores))
 
 

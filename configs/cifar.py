@@ -13,6 +13,7 @@ Vary it from the command line, for example
 
     --config.search.max_params=600000          no architecture above 0.6 M parameters
     --config.supernet.batch_norm=sync          batch statistics over all devices
+    --config.scoring.score=loss                learns from the validation loss, not the accuracy
     --config.network.dtype=bfloat16            faster on GPU and TPU
 """
 
@@ -98,6 +99,9 @@ def get_config(variant: str = "") -> ConfigDict:
     scoring.statistics = "batch"  # batch: of the validation batch, estimated: on training images
     scoring.calibration_images = 2_000  # training images for estimated
     scoring.per_dispatch = 8  # architectures between two reports of progress
+    # what is learned from: accuracy, loss, accuracy_and_size, loss_and_size (both standardised)
+    scoring.score = "accuracy"
+    scoring.size_weight = 1.0  # of standardised log parameters in the last two
 
     config.search = search = ConfigDict()
     search.strategy = "nao"  # nao, evolution, bonas, random

@@ -45,12 +45,10 @@ def get_config(variant: str = "") -> ConfigDict:
     supernet.drop_path_keep = 1.0
 
     config.scoring.images, config.scoring.batch_size = 1_000, 500
-    config.scoring.per_dispatch = 64
+    config.scoring.per_dispatch, config.scoring.score = 64, "loss"  # whose figures stand on top
 
     config.rank = rank = ConfigDict()
     rank.column = "cifar10_test_acc_200ep"  # of the truth
-    rank.score = "loss"  # which figures stand on top: loss, accuracy
-    rank.size_weight = 1.0  # of standardised log parameters beside the standardised score
     rank.architectures = 0  # random ones that are scored; 0: all. All are trained.
     rank.points = 5  # times in the training, evenly, that scores are taken; the last is its end
     rank.point_architectures = 500  # scored at the others

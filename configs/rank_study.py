@@ -35,14 +35,13 @@ def get_config(variant: str = "") -> ConfigDict:
         config.seeds = 3  # supernets of each kind
         config.truth = ""  # file of known accuracies; "": architectures are trained alone
     del config.supernet.epochs, config.supernet.sampler, config.final.top
-    config.final.epochs = 600
+    config.final.epochs, config.scoring.score = 600, "accuracy"
 
     config.study = study = ConfigDict()
     study.architectures = 50  # of diverse sizes, and as many of similar ones
     study.candidates = 1_000  # random ones, of which the similar have the sizes next to the median
     study.epochs = (5, 10, 20, 30, 50)  # of a supernet; each length is trained from the beginning
     study.samplers = ("uniform", "proportional")  # the first is what the others are compared with
-    study.score = "accuracy"  # what the supernet ranks by: loss, accuracy
     study.column = "cifar10_test_acc_200ep"  # of the truth
 
     if variant == "nasbench201":

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from bnao_jax import ranking
+from bnao_jax.score import KINDS
 from launch.findings import chosen, draws_from_space, error, expected, images, percent
 from launch.records import number, numbers
 
@@ -32,9 +33,15 @@ def _worked(run):
     alone = f", {percent(first.alone, count)} trained alone" if math.isfinite(first.alone) else ""
     among = f" of {len(run.pool.texts)} architectures" if run.pool.texts else ""
     return (
-        f"{state}. The best{among} reaches {percent(first.score, count)} validation accuracy with "
-        f"shared weights{alone}, with {first.params:,} parameters and {first.macs:,} multiply-adds."
+        f"{state}. The best{among} {_by(run)}reaches {percent(first.accuracy, count)} validation "
+        f"accuracy with shared weights{alone}, with {first.params:,} parameters and "
+        f"{first.macs:,} multiply-adds."
     )
+
+
+def _by(run):
+    kind = run.unit.kind
+    return "" if kind == "accuracy" else f"by {KINDS[kind]} "
 
 
 def _better(run):
@@ -45,7 +52,8 @@ def _better(run):
         return f"{NOT_KNOWN}{why} (search.control={wanted})."
     last = run.pool.round == run.pool.round.max(initial=0)
     last = run.pool.score[last & np.isfinite(run.pool.score)]
-    told = f"The best of {len(control)} random architectures scores {percent(control.max())}."
+    best = run.unit.told(control.max())
+    told = f"The best of {len(control)} random architectures scores {best}."
     if len(last):
         above = np.mean(np.searchsorted(np.sort(control), last) / len(control))
         told += (

@@ -117,7 +117,7 @@ class Comparison:
             self.space,
             strategy,
             train=lambda number, pool: np.zeros(len(pool), np.int64),
-            evaluate=lambda number, pool: self.truth.of(pool, column).astype(np.float32),
+            evaluate=lambda number, pool, wanted: self.truth.of(pool, column).astype(np.float32),
             rounds=settings.rounds,
             proposals=settings.proposals,
         )

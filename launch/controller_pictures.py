@@ -1,7 +1,7 @@
 """What a search's controller learned and proposed, in pictures.
 
 Each function returns a figure and what it tells in words, or None where the data are missing.
-Scores are validation accuracies with shared weights, 0..1, and drawn in percent.
+Scores are drawn in the unit of the run, see `runs.Unit`.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ ASCENT = {  # of what was decoded
 
 def predictions(run):
     """What the predictor said of architectures its fit had not seen, against what was measured."""
-    rounds = []
+    rounds, factor = [], run.unit.factor
     for row in run.rounds:
         pair = numbers(row, "held_out_scores"), numbers(row, "held_out_predicted")
         if len(pair[0]) == len(pair[1]) > 0:
@@ -40,13 +40,13 @@ def predictions(run):
         return None
     made, axes = figure(
         "The predictor on architectures that its fit had not seen",
-        *("measured score, %", "predicted score, %"),
+        *(f"measured {run.unit.axis}", "predicted"),
     )
     for place, (of_round, actual, predicted) in enumerate(rounds):
         look = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         label = f"after round {of_round:.0f}" if place < MOST_ROUNDS else None
-        points(axes, 100 * actual, 100 * predicted, *look, s=24, label=label)
-    every = 100 * np.concatenate([part for _, *pair in rounds for part in pair])
+        points(axes, factor * actual, factor * predicted, *look, s=24, label=label)
+    every = factor * np.concatenate([part for _, *pair in rounds for part in pair])
     ends = [every.min(), every.max()]
     axes.plot(ends, ends, color=INK, linewidth=1, linestyle=":", label="as measured")
     legend(made, axes)

@@ -171,7 +171,7 @@ def _tidy(root, prefix, title, description):
         root.insert(0, told_element)
 
 
-def quantiles(values) -> str:
+def quantiles(values, digits=1) -> str:
     """Median and range of values, in words."""
-    least, middle, most = np.quantile(values, (0, 0.5, 1))
-    return f"median {middle:.1f}, from {least:.1f} to {most:.1f}"
+    least, middle, most = (f"{value:.{digits}f}" for value in np.quantile(values, (0, 0.5, 1)))
+    return f"median {middle}, from {least} to {most}"

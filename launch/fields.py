@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 from ml_collections import ConfigDict
 
-from bnao_jax import data, evaluation, sampler
+from bnao_jax import data, evaluation, sampler, score
 from bnao_jax.spaces.nao.space import OPERATIONS, STEMS
 from launch.command import UsageError
 from launch.spaces import SPACES
@@ -68,8 +68,7 @@ CHOICES = {
     "search.strategy": (*STRATEGIES, "random"),
     "data.name": (*data.LOADERS, *data.STREAMED),
     "data.split": ("random", *data.SPLITS),
-    "rank.score": ("loss", "accuracy"),
-    "study.score": ("loss", "accuracy"),
+    "scoring.score": tuple(score.KINDS),
 }
 WHOLE = {  # the least and the most
     "seed": (0, 2**32 - 1),  # what NumPy's RandomState takes
@@ -122,7 +121,7 @@ INTERVALS = ("supernet.macs_least", "supernet.macs_most", "supernet.macs_step")
 AT_LEAST_ZERO = (
     *("supernet.learning_rate", "supernet.learning_rate_end", "supernet.weight_decay"),
     *("supernet.exponent_least", "supernet.exponent_most", "supernet.size_exponent"),
-    *("supernet.clip", "rank.size_weight", "bonas.exploration"),
+    *("supernet.clip", "scoring.size_weight", "bonas.exploration"),
     *_alone("learning_rate", "learning_rate_end", "weight_decay", "clip"),
 )
 ABOVE_ZERO = (

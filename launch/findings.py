@@ -1,6 +1,6 @@
 """What follows from a search's files: its best, what to expect, where limits cut, the truth.
 
-Scores are validation accuracies with shared weights, 0..1, and told in percent.
+Accuracies are of validation images, 0..1, and told in percent; scores see `runs.Unit`.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class Found(NamedTuple):
     Attributes:
       text: its text form.
       params, macs: its cost.
-      score: with shared weights; NaN where it is not known.
+      score, accuracy: with shared weights, on validation images; NaN where they are not known.
       alone: validation accuracy trained alone; NaN where it was not.
     """
 
@@ -42,6 +42,7 @@ class Found(NamedTuple):
     params: int
     macs: int
     score: float
+    accuracy: float
     alone: float
 
 
@@ -53,8 +54,9 @@ def chosen(run, key="best") -> list[Found]:
     rows, found = run.result.get(key), []
     for row in rows if isinstance(rows, list) else []:
         try:
-            text, params, macs, _, score, _ = runs.architecture(row)
-            found.append(Found(text, params, macs, score, number(row, "accuracy_alone")))
+            text, params, macs, _, score, accuracy, _ = runs.architecture(row)
+            alone = number(row, "accuracy_alone")
+            found.append(Found(text, params, macs, score, accuracy, alone))
         except BAD_VALUE:
             continue
     if found or key == "control":
@@ -62,7 +64,8 @@ def chosen(run, key="best") -> list[Found]:
     pool = run.pool
     order = np.argsort(-pool.score, kind="stable")  # NaN comes last
     best = [row for row in order[:SHOWN] if np.isfinite(pool.score[row])]
-    columns = pool.texts, pool.params.tolist(), pool.macs.tolist(), pool.score.tolist()
+    numbers = (pool.params, pool.macs, pool.score, pool.accuracy)
+    columns = pool.texts, *(column.tolist() for column in numbers)
     return [Found(*(column[row] for column in columns), math.nan) for row in best]
 
 

@@ -87,7 +87,7 @@ def study(tables):
 
     `tables` is `by` of study.json: for each kind of score the cells.
     """
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(5 * len(tables), 5), layout="constrained")
     figure.suptitle("Pairs that shared weights and networks alone put in the same order")
     first = None
     for place, (score, table) in enumerate(tables.items()):

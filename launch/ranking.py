@@ -8,6 +8,7 @@ import numpy as np
 
 from bnao_jax import ranking, sampler, supernet_training
 from bnao_jax.checkpoint import fill
+from bnao_jax.score import KINDS, Measured, score
 from launch import jobs, machine, pictures, wiring, workdir
 from launch.command import UsageError
 from launch.fields import check_fields
@@ -201,12 +202,11 @@ class Ranking(TrainingJob):
         rows = self.score_rows()
         workdir.write_pool(self.folder / workdir.SCORES, rows)
         params, truth = self.costs.params[self.chosen], self.truth[self.chosen]
-        shown = plain_scores(self.progress.scores[0])[self.config.rank.score]
+        kind = self.config.scoring.score
+        shown = all_scores(self.progress.scores[0], params, self.config.scoring.size_weight)[kind]
         pictures.write(
             self.folder,
-            score_against_truth=pictures.score_against_truth(
-                shown, truth, params, name=self.config.rank.score
-            ),
+            score_against_truth=pictures.score_against_truth(shown, truth, params, name=kind),
             correlation_over_training=pictures.correlation_over_training(
                 self.steps, result["over_training"], result["params"]["kendall_tau"]
             ),
@@ -233,7 +233,7 @@ class Ranking(TrainingJob):
     def result(self):
         """What ranking.json holds."""
         truth, params = self.truth[self.chosen], self.costs.params[self.chosen]
-        weight = self.config.rank.size_weight
+        weight = self.config.scoring.size_weight
         found = [all_scores(scores, params, weight) for scores in self.progress.scores]
         parts = {"": np.ones(len(truth), bool)}
         if (connected := SPACES[self.config.space.name].connected) is not None:
@@ -245,7 +245,7 @@ class Ranking(TrainingJob):
             baseline = lambda values: ranking.figures(values[part], truth[part])
             return {
                 "architectures": int(part.sum()),
-                **own[self.config.rank.score],
+                **own[self.config.scoring.score],
                 "scores": own,
                 "params": baseline(params),
                 "macs": baseline(self.costs.macs[self.chosen]),
@@ -254,7 +254,7 @@ class Ranking(TrainingJob):
         nested = {name: of(part) for name, part in parts.items()}
         return nested.pop("") | {
             **nested,
-            "score": self.config.rank.score,
+            "score": self.config.scoring.score,
             "agreement_of_seeds": self.agreement(found),
             "over_training": self.over_training(),
             "option_shares": self.option_shares(),
@@ -302,18 +302,17 @@ class Ranking(TrainingJob):
         return found
 
 
-def plain_scores(scores):
+def plain_scores(measured):
     """Accuracy and negative loss of float32[2, P]: higher is better in both."""
-    return {"accuracy": scores[ACCURACY], "loss": -scores[LOSS]}
+    return {"accuracy": measured[ACCURACY], "loss": -measured[LOSS]}
 
 
-def all_scores(scores, params, size_weight):
-    """What architectures are ranked by: the plain scores, and each together with the size."""
-    found = plain_scores(scores)
-    size = ranking.standardised(np.log(params))
-    for name in tuple(found):
-        found[f"{name}_and_size"] = ranking.standardised(found[name]) + size_weight * size
-        found[f"{name}_and_size_ranks"] = ranking.rank_sum(found[name], params)
+def all_scores(measured, params, size_weight):
+    """What architectures are ranked by: kinds of score, and ranks added to those of the size."""
+    known = Measured(*measured, params)
+    found = {kind: score(kind, known, size_weight=size_weight) for kind in KINDS}
+    for name, values in plain_scores(measured).items():
+        found[f"{name}_and_size_ranks"] = ranking.rank_sum(values, params)
     return found
 
 

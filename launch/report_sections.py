@@ -97,8 +97,11 @@ def _cells(run, drawn):
         name = f"cell-{place + 1}" if place < len(best) else "cell-control"
         title = f"Place {place + 1}" if place < len(best) else "Best of the random control"
         alone = f"trained alone {percent(found.alone)}, " if math.isfinite(found.alone) else ""
+        unit = run.unit
+        scored = f"{unit.axis.capitalize()}: {unit.told(found.score)}. "
+        scored = "" if unit.kind == "accuracy" else scored
         told = (
-            f"Validation accuracy: {alone}with shared weights {percent(found.score)}. "
+            f"Validation accuracy: {alone}with shared weights {percent(found.accuracy)}. {scored}"
             f"{found.params:,} parameters, {found.macs:,} multiply-adds for one image."
         )
         cells.append(Cell(name, title, told, found.text, _drawn_cells(run, found, name, drawn)))

@@ -1,7 +1,6 @@
 """What a search leaves behind: its files and a summary."""
 
-import numpy as np
-
+from bnao_jax.score import KINDS
 from launch import machine, workdir
 
 
@@ -30,24 +29,23 @@ class Results:
             for n, row in enumerate(pool)
         ]
 
-    def write_pool(self, population):
+    def write_pool(self, population, **columns):
         """Writes pool.jsonl."""
         if self._folder is None:
             return
         rows = self.rows(
             population.pool,
             round=population.born.tolist(),
-            score=[None if np.isnan(s) else float(s) for s in population.scores],
+            **columns,
             times_trained=population.counts.tolist(),
         )
         workdir.write_pool(self._folder / workdir.POOL, rows)
 
-    def write_control(self, pool, scores):
-        """Writes control.jsonl, unless there is no control."""
-        if self._folder is None or not len(pool):
+    def write_control(self, pool, **columns):
+        """Writes control.jsonl."""
+        if self._folder is None:
             return
-        rows = self.rows(pool, score=[float(s) for s in scores])
-        workdir.write_pool(self._folder / workdir.CONTROL, rows)
+        workdir.write_pool(self._folder / workdir.CONTROL, self.rows(pool, **columns))
 
     def write_result(self, **result):
         """Writes result.json, with the versions of what ran, and prints the summary."""
@@ -60,16 +58,19 @@ class Results:
 
 def summary(result, folder) -> str:
     """The end of a search in a few readable lines."""
-    lines = ["", "Best architecture", *_about(result["best"][0])]
+    kind = result["scored_by"]
+    lines = ["", "Best architecture", *_about(result["best"][0], kind)]
     if result["control"]:
-        lines += ["", "Best of the random control", *_about(result["control"][0])]
+        lines += ["", "Best of the random control", *_about(result["control"][0], kind)]
     spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
     return "\n".join([*lines, "", f"Time: {spent}", f"Files: {folder}/"])
 
 
-def _about(row):
+def _about(row, kind):
     yield f"  {row['arch']}"
     yield f"  {row['params'] / 1e6:.3f} M parameters, {row['macs'] / 1e6:.1f} M multiply-adds"
     alone = row.get("accuracy_alone")
     trained = "" if alone is None else f", trained alone {alone:.4f}"
-    yield f"  validation accuracy: with shared weights {row['score']:.4f}{trained}"
+    if kind != "accuracy":
+        yield f"  score, {KINDS[kind]}: {row['score']:.4f}"
+    yield f"  validation accuracy: with shared weights {row['accuracy']:.4f}{trained}"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from bnao_jax.score import KINDS
 from launch import workdir
 from launch.command import UsageError
 from launch.fields import RULES
@@ -30,7 +31,8 @@ class Architectures(NamedTuple):
       texts: their text forms, a list.
       params, macs: int64[P].
       round: int64[P], which they were proposed for; 0 where the file does not say.
-      score: float64[P], 0..1; NaN before the first.
+      score: float64[P], higher is better; NaN before the first.
+      accuracy: float64[P], on the validation images with shared weights, 0..1; NaN as score.
       trained: int64[P], steps that trained each; 0 where the file does not say.
     """
 
@@ -39,7 +41,38 @@ class Architectures(NamedTuple):
     macs: np.ndarray
     round: np.ndarray
     score: np.ndarray
+    accuracy: np.ndarray
     trained: np.ndarray
+
+
+class Unit(NamedTuple):
+    """How scores are drawn and told: accuracies in percent, others as they are.
+
+    Attributes:
+      kind: of score, see `bnao_jax.score`.
+      factor: what a score is multiplied by.
+      digits: after the point.
+      sign: after a number.
+    """
+
+    kind: str
+    factor: float
+    digits: int
+    sign: str
+
+    @property
+    def axis(self) -> str:
+        """What an axis of scores is called."""
+        return f"score ({KINDS[self.kind]})" + (f",{self.sign}" if self.sign else "")
+
+    def told(self, score) -> str:
+        """A score in words."""
+        if not math.isfinite(score):
+            return "unknown"
+        return f"{self.factor * score:.{self.digits}f}{self.sign}"
+
+
+PERCENT = Unit("accuracy", 100.0, 1, " %")
 
 
 class Run(NamedTuple):
@@ -71,6 +104,12 @@ class Run(NamedTuple):
         """A field of the config; None where it is absent or cannot be."""
         value = self.config.get(name)
         return value if name in RULES and RULES[name][0](value) else None
+
+    @property
+    def unit(self) -> Unit:
+        """Of its scores."""
+        kind = self.field("scoring.score") or "accuracy"
+        return PERCENT if kind == "accuracy" else Unit(kind, 1.0, 3, "")
 
     @property
     def name(self) -> str:
@@ -105,7 +144,7 @@ def read(folder) -> Run:
 
 
 def architecture(row):
-    """(text form, parameters, multiply-adds, round, score, steps trained) of a row of a file.
+    """(text form, parameters, multiply-adds, round, score, accuracy, steps trained) of a row.
 
     Raises:
       ValueError, LookupError, TypeError: it is no such row.
@@ -117,11 +156,19 @@ def architecture(row):
     for count in counts:
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST:
             raise ValueError(count)
-    score = math.nan if score is None else number(row, "score")
-    if row.get("score") is not None and not 0 <= score <= 1:
-        raise ValueError(score)
+    accuracy = row.get("accuracy", score)  # what only knows one score means accuracy
+    score = math.nan if score is None else _known(row, "score")
+    accuracy = math.nan if accuracy is None else _known({"accuracy": accuracy}, "accuracy")
+    if not (math.isnan(accuracy) or 0 <= accuracy <= 1):
+        raise ValueError(accuracy)
     params, macs, born, trained = counts
-    return form, params, macs, born, score, trained
+    return form, params, macs, born, score, accuracy, trained
+
+
+def _known(row, name):
+    if math.isnan(value := number(row, name)):
+        raise ValueError(row[name])
+    return value
 
 
 def _metrics(row):
@@ -142,11 +189,11 @@ def _config(folder, missing):
 
 def _architectures(folder, name, missing):
     columns = list(zip(*rows_of(folder, name, architecture, missing), strict=True))
-    texts, params, macs, born, score, trained = columns or [()] * 6
+    texts, params, macs, born, score, accuracy, trained = columns or [()] * 7
     whole = lambda values: np.array(values, np.int64)
-    scores = np.array(score, np.float64)
+    reached = np.array(score, np.float64), np.array(accuracy, np.float64)
     return Architectures(
-        list(texts), whole(params), whole(macs), whole(born), scores, whole(trained)
+        list(texts), whole(params), whole(macs), whole(born), *reached, whole(trained)
     )
 
 

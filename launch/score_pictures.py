@@ -1,7 +1,7 @@
 """The scores of a search in pictures.
 
 Each function returns a figure and what it tells in words, or None where the data are missing.
-Scores are validation accuracies with shared weights, 0..1, and drawn in percent.
+Scores are drawn in the unit of the run, see `runs.Unit`.
 """
 
 import numpy as np
@@ -22,7 +22,6 @@ from launch.drawing import (
 )
 from launch.records import number
 
-SCORE = "score (validation accuracy), %"
 COSTS = {"params": "parameters", "macs": "multiply-adds for one image"}
 LIMITS = {"params": "search.max_params", "macs": "search.max_macs"}
 GOLDEN = 0.618034  # part of the width between two points that follow each other
@@ -31,19 +30,19 @@ TOLD = 12  # rounds of which the text speaks
 
 def scores(run):
     """Scores of each round's architectures and of the control."""
-    pool, control = run.pool, run.control
+    pool, control, unit = run.pool, run.control, run.unit
     known = np.isfinite(pool.score)
     if not known.any():
         return None
     own = run.field("supernet.from_scratch")
     made, axes = figure(
         f"Scores by round, {'each with its own' if own else 'all with the last'} weights",
-        *("round that an architecture was proposed for", SCORE),
+        *("round that an architecture was proposed for", unit.axis),
     )
     born = np.unique(pool.round[known])
-    groups = [100 * pool.score[known & (pool.round == of_round)] for of_round in born]
+    groups = [unit.factor * pool.score[known & (pool.round == of_round)] for of_round in born]
     places, names = list(range(len(groups))), [str(of_round) for of_round in born]
-    against = 100 * control.score[np.isfinite(control.score)]
+    against = unit.factor * control.score[np.isfinite(control.score)]
     if len(against):
         groups, places, names = [*groups, against], [*places, len(places)], [*names, "random"]
     for place, group in zip(places, groups, strict=True):
@@ -63,7 +62,10 @@ def scores(run):
     axes.set_xticks(shown, [names[place] for place in shown])
     legend(made, axes)
     titles = ["random control" if name == "random" else f"round {name}" for name in names]
-    told = [f"{title}: {quantiles(group)} %" for title, group in zip(titles, groups, strict=True)]
+    told = [
+        f"{title}: {quantiles(group, unit.digits)}{unit.sign}"
+        for title, group in zip(titles, groups, strict=True)
+    ]
     return made, f"Boxes are quartiles, points architectures. {'; '.join(told[-TOLD:])}."
 
 
@@ -72,7 +74,7 @@ def measured(run):
     rounds = [row for row in run.rounds if np.isfinite(number(row, "mean"))]
     if not rounds:
         return None
-    made, axes = figure("Scores as each round measured them", "round", SCORE)
+    made, axes = figure("Scores as each round measured them", "round", run.unit.axis)
     at = [number(row, "round") for row in rounds]
     lines = {
         "best": "best of all so far",
@@ -81,35 +83,35 @@ def measured(run):
         "mean": "mean of all so far",
     }
     for place, (name, label) in enumerate(lines.items()):
-        values = [100 * number(row, name) for row in rounds]
+        values = [run.unit.factor * number(row, name) for row in rounds]
         axes.plot(at, values, marker=MARKERS[place], color=COLOURS[place], label=label)
     whole_numbers(axes.xaxis)
     legend(made, axes)
-    first, last = (100 * number(row, "mean") for row in (rounds[0], rounds[-1]))
-    return made, f"The mean of all went from {first:.1f} to {last:.1f} %."
+    first, last = (run.unit.told(number(row, "mean")) for row in (rounds[0], rounds[-1]))
+    return made, f"The mean of all went from {first} to {last}."
 
 
 def cost(run, name):
     """Scores against a cost, the Pareto front, the control and the limit."""
-    pool, control = run.pool, run.control
+    pool, control, unit = run.pool, run.control, run.unit
     costs, known = getattr(pool, name), np.isfinite(pool.score)
     if not known.any():
         return None
-    made, axes = figure(f"Score against {COSTS[name]}", COSTS[name], SCORE)
+    made, axes = figure(f"Score against {COSTS[name]}", COSTS[name], unit.axis)
     rounds = np.unique(pool.round[known])
     for place, of_round in enumerate(rounds if len(rounds) <= MOST_ROUNDS else [None]):
         own = known if of_round is None else known & (pool.round == of_round)
         label = "architectures" if of_round is None else f"round {of_round}"
         look = COLOURS[place], MARKERS[place]
-        points(axes, costs[own], 100 * pool.score[own], *look, label=label)
+        points(axes, costs[own], unit.factor * pool.score[own], *look, label=label)
     if np.isfinite(control.score).any():
         points(
-            *(axes, getattr(control, name), 100 * control.score, GREY, "x"),
+            *(axes, getattr(control, name), unit.factor * control.score, GREY, "x"),
             **dict(label="random control", linewidths=1, s=20),
         )
     front = pareto(costs, pool.score)
     axes.plot(
-        *(costs[front], 100 * pool.score[front]),
+        *(costs[front], unit.factor * pool.score[front]),
         **dict(color=INK, linewidth=1, marker="o", markersize=7, markerfacecolor="none"),
         **dict(drawstyle="steps-post", label="Pareto front"),
     )
@@ -120,8 +122,8 @@ def cost(run, name):
     legend(made, axes)
     return made, (
         f"{len(front)} of {known.sum()} architectures are on the Pareto front, from "
-        f"{costs[front[0]]:,} {COSTS[name]} at {100 * pool.score[front[0]]:.1f} % to "
-        f"{costs[front[-1]]:,} at {100 * pool.score[front[-1]]:.1f} %."
+        f"{costs[front[0]]:,} {COSTS[name]} at {unit.told(pool.score[front[0]])} to "
+        f"{costs[front[-1]]:,} at {unit.told(pool.score[front[-1]])}."
     )
 
 
@@ -134,19 +136,22 @@ def pareto(costs, scores) -> np.ndarray:
 
 
 def comparison(runs):
-    """The best score so far of several searches, round by round."""
-    made, axes = figure("Best score so far, as measured", "round", SCORE)
+    """The best score so far, round by round, of the searches that score as the first does."""
+    unit, given = runs[0].unit, len(runs)
+    runs = [run for run in runs if run.unit == unit]
+    made, axes = figure("Best score so far, as measured", "round", unit.axis)
     for place, run in enumerate(runs):
         rows = [row for row in run.rounds if np.isfinite(number(row, "best"))]
         axes.plot(
             [number(row, "round") for row in rows],
-            [100 * number(row, "best") for row in rows],
+            [unit.factor * number(row, "best") for row in rows],
             **dict(marker=MARKERS[place % len(MARKERS)], color=COLOURS[place % len(COLOURS)]),
             label=run.name[:40],
         )
     whole_numbers(axes.xaxis)
     legend(made, axes)
-    return made, f"{len(runs)} searches."
+    others = given - len(runs)
+    return made, f"{len(runs)} searches." + (f" {others} score otherwise." if others else "")
 
 
 def truth(run, known):
@@ -154,7 +159,7 @@ def truth(run, known):
     scored = np.isfinite(run.pool.score)
     if not scored.any():
         return None
-    made, axes = figure("Score against known accuracy", "known accuracy, %", SCORE)
-    points(axes, 100 * known[scored], 100 * run.pool.score[scored], COLOURS[0])
+    made, axes = figure("Score against known accuracy", "known accuracy, %", run.unit.axis)
+    points(axes, 100 * known[scored], run.unit.factor * run.pool.score[scored], COLOURS[0])
     right = 100 * ranking.pairwise_accuracy(run.pool.score[scored], known[scored])
     return made, f"{right:.0f} % of the pairs are in the right order."

@@ -8,10 +8,11 @@ import numpy as np
 from bnao_jax import supernet_training
 from bnao_jax.checkpoint import fill, flat
 from bnao_jax.parallel import from_first
+from bnao_jax.score import KINDS, Measured, score
 from bnao_jax.search import EVALUATE, PROPOSE, TRAIN, SearchState, begin, search
 from launch import jobs, latencies, wiring, workdir
 from launch.results import Results, summary
-from launch.trainings import ACCURACY, NO_SCORES, TrainingJob
+from launch.trainings import NO_SCORES, TrainingJob
 
 PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
 
@@ -58,7 +59,8 @@ class Progress(NamedTuple):
       supernet: shared weights, momentum, step within the round.
       counts: int64[capacity], how often the present round trained each of its architectures.
       partial: float32[2, …], accuracies and losses of the evaluation under way.
-      control: float32[…], scores of the random control, once they are all known.
+      measured: float32[2, P], accuracies and losses of the architectures, as scored last.
+      control: float32[2, …], those of the random control, once they are all known.
       alone: float64[…], validation accuracies of the finals that are done.
       final: training state of the final under way, or ().
     """
@@ -67,6 +69,7 @@ class Progress(NamedTuple):
     supernet: supernet_training.State
     counts: np.ndarray
     partial: np.ndarray
+    measured: np.ndarray
     control: np.ndarray
     alone: np.ndarray
     final: Any
@@ -92,7 +95,8 @@ class Search(TrainingJob):
             search=begin(self.begin_key, self.strategy, seeds),
             supernet=self.make_supernet(config),
             counts=np.zeros(self.capacity, np.int64),
-            **dict(partial=NO_SCORES, control=NO_SCORES[ACCURACY], alone=np.zeros(0), final=()),
+            **dict(partial=NO_SCORES, measured=NO_SCORES, control=NO_SCORES),
+            **dict(alone=np.zeros(0), final=()),
         )
         self.results = Results(folder, self.space, self.cost_of)
 
@@ -144,7 +148,7 @@ class Search(TrainingJob):
     def where(self) -> str:
         """The present place in the search, in words."""
         state, rounds = self.progress.search, self.config.search.rounds
-        if state.round > rounds and len(self.progress.control) < self.config.search.control:
+        if state.round > rounds and not self.control_is_known():
             return "the random control"
         finals = min(self.config.final.top, len(state.population.pool)) + bool(
             self.config.search.control
@@ -231,10 +235,28 @@ class Search(TrainingJob):
         )
         return counts
 
-    def evaluate(self, number, pool):
-        """Scores a pool with the shared weights, on the same images for all."""
+    def evaluate(self, number, pool, wanted):
+        """Scores of a pool, of which some are measured with the present shared weights."""
+        measured, before = np.full((2, len(pool)), np.nan, np.float32), self.progress.measured
+        measured[:, : before.shape[1]] = before
+        measured[:, wanted] = self.measure(number, pool[wanted])
+        self.progress = self.progress._replace(measured=measured)
+        return self.scores_of(pool, measured)
+
+    def measure(self, number, pool):
+        """Accuracies and losses of a pool with the shared weights, on the same images for all."""
         title = f"round {number} of {self.config.search.rounds}: score"
-        return self.score_pool(pool, title=title)[ACCURACY]
+        return self.score_pool(pool, title=title)
+
+    def scores_of(self, pool, measured):
+        """What the search learns from, float32[P]; standardised among all that it has found."""
+        known = lambda pool, measured: Measured(*measured, self.cost_of(pool).params)
+        scoring, population = self.config.scoring, self.progress.search.population
+        among = known(population.pool, self.progress.measured)
+        found = score(
+            scoring.score, known(pool, measured), size_weight=scoring.size_weight, among=among
+        )
+        return found.astype(np.float32)
 
     def on_round(self, state, facts):
         """Writes the round to the metrics and the pool to its file."""
@@ -245,10 +267,11 @@ class Search(TrainingJob):
             **dict(best=scores.max(), mean=scores.mean(), new_best=new.max(), new_mean=new.mean()),
             **facts,
         )
-        self.results.write_pool(state.population)
+        pool = state.population.pool
+        self.results.write_pool(state.population, **self.columns_of(pool, self.progress.measured))
         self.say(
             f"round {state.round} of {self.config.search.rounds}: {len(scores)} architectures, "
-            f"validation accuracy best {scores.max():.4f}, mean {scores.mean():.4f}"
+            f"{KINDS[self.config.scoring.score]} best {scores.max():.4f}, mean {scores.mean():.4f}"
         )
 
     # After the last round.
@@ -259,28 +282,44 @@ class Search(TrainingJob):
         size = self.config.search.control
         return self.space.sample(self.control_key, size, seen=seen, accept=self.accept)
 
+    def control_is_known(self):
+        """Whether the control is scored."""
+        return self.progress.control.shape[1] == self.config.search.control
+
     def score_control(self):
         """Scores the control with the same weights."""
-        if len(self.progress.control) < self.config.search.control:
-            scores = self.evaluate(self.config.search.rounds, self.control())
-            self.progress = self.progress._replace(control=scores)
+        if not self.control_is_known():
+            measured = self.measure(self.config.search.rounds, self.control())
+            self.progress = self.progress._replace(control=measured)
             self.keeper.keep()
 
     def finalists(self):
-        """(architectures, scores, number of those that are the search's): last the control's."""
-        population = self.progress.search.population
+        """(pool, what was measured, number of those that are the search's): last the control's."""
+        population, measured = self.progress.search.population, self.progress.measured
         best = population.best(max(1, self.config.final.top))
-        pool, scores = population.pool[best], population.scores[best]
+        pool, measured = population.pool[best], measured[:, best]
         if self.config.search.control:
-            top = np.argsort(-self.progress.control, kind="stable")[:1]
-            pool = np.concatenate([pool, self.control()[top]])
-            scores = np.concatenate([scores, self.progress.control[top]])
-        return pool, scores, len(best)
+            control, of_control = self.ordered_control()
+            pool = np.concatenate([pool, control[:1]])
+            measured = np.concatenate([measured, of_control[:, :1]], 1)
+        return pool, measured, len(best)
+
+    def ordered_control(self):
+        """(pool, what was measured) of the control, best first."""
+        pool, measured = self.control(), self.progress.control
+        order = np.argsort(-self.scores_of(pool, measured), kind="stable")
+        return pool[order], measured[:, order]
+
+    def columns_of(self, pool, measured):
+        """Score, accuracy and loss of a pool, as files have them; None where they are not known."""
+        columns = self.scores_of(pool, measured), *measured
+        plain = lambda column: [None if np.isnan(value) else float(value) for value in column]
+        return dict(zip(("score", "accuracy", "loss"), map(plain, columns), strict=True))
 
     def finals(self):
         """Trains the best architectures alone, and writes what they reached, best first."""
-        pool, scores, ours = self.finalists()
-        columns = {"score": [float(score) for score in scores]}
+        pool, measured, ours = self.finalists()
+        columns = self.columns_of(pool, measured)
         if self.config.final.top:
             while (place := len(self.progress.alone)) < len(pool):
                 title = f"final {place + 1} of {len(pool)}: train alone"
@@ -297,12 +336,14 @@ class Search(TrainingJob):
     def finish(self, best, against):
         """Keeps the end of the search and writes the last files."""
         population = self.progress.search.population
-        control = np.argsort(-self.progress.control, kind="stable")
-        self.results.write_control(self.control()[control], self.progress.control[control])
+        if self.config.search.control:
+            control, measured = self.ordered_control()
+            self.results.write_control(control, **self.columns_of(control, measured))
         self.keeper.keep(wait=True)
         self.results.write_result(
             best=best,
             control=against,
+            scored_by=self.config.scoring.score,
             strategy=self.strategy.name,
             sampler=self.config.supernet.sampler,
             seed=self.config.seed,

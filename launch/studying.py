@@ -7,6 +7,7 @@ import numpy as np
 
 from bnao_jax import ranking, sampler, supernet_training
 from bnao_jax.checkpoint import fill
+from bnao_jax.score import Measured, score
 from launch import jobs, machine, pictures, wiring, workdir
 from launch.command import UsageError
 from launch.fields import check_fields
@@ -14,7 +15,7 @@ from launch.trainings import ACCURACY, LOSS, NO_SCORES, TrainingJob
 from launch.truth import load_truth
 
 DIVERSE, SIMILAR = "diverse", "similar"
-SCORES = ("accuracy", "loss")
+KINDS = ("accuracy", "loss")  # of score that tables are made of, beside that of the config
 
 
 class Run(NamedTuple):
@@ -246,10 +247,11 @@ class Study(TrainingJob):
         size = self.config.study.architectures
         return self.progress.alone[size:] if run.sizes == SIMILAR else self.progress.alone[:size]
 
-    def accuracy_of(self, run, scores, score=None):
-        """Pairwise accuracy of a run's scores float32[2, k]; `score` is the config's by default."""
-        by_accuracy = (score or self.config.study.score) == "accuracy"
-        predicted = scores[ACCURACY] if by_accuracy else -scores[LOSS]
+    def accuracy_of(self, run, measured, kind=None):
+        """Pairwise accuracy of a run, measured float32[2, k], by a kind of score."""
+        known = Measured(*measured, self.cost_of(self.pool_of(run)).params)
+        kind = kind or self.config.scoring.score
+        predicted = score(kind, known, size_weight=self.config.scoring.size_weight)
         return ranking.pairwise_accuracy(predicted, self.truth_of(run))
 
     def finish(self):
@@ -280,8 +282,8 @@ class Study(TrainingJob):
     def result(self):
         """What study.json holds."""
         return {
-            "by": {score: self.table_of(score) for score in SCORES},
-            "score": self.config.study.score,
+            "by": {k: self.table_of(k) for k in dict.fromkeys((*KINDS, self.config.scoring.score))},
+            "score": self.config.scoring.score,
             "sizes": {name: self.sizes_of(name) for name in (DIVERSE, SIMILAR)},
             "architectures": self.config.study.architectures,
             "images_scored_with": wiring.scored_examples(self.config),
@@ -293,10 +295,10 @@ class Study(TrainingJob):
             "versions": machine.versions(),
         }
 
-    def table_of(self, score):
+    def table_of(self, kind):
         """The cells of the tables by one kind of score, and differences between them."""
         found = [
-            self.accuracy_of(run, scores, score)
+            self.accuracy_of(run, scores, kind)
             for run, scores in zip(self.runs, self.progress.scores, strict=True)
         ]
         by_seed = np.reshape(found, (self.config.seeds, -1))
@@ -352,12 +354,12 @@ def summary(result, folder) -> str:
         f"networks alone ({result['truth']}); {result['architectures']} architectures, mean ± "
         f"standard error of {result['seeds']} supernets",
     ]
-    for score in sorted(result["by"], key=lambda name: name != result["score"]):
-        table = result["by"][score]
+    for kind in sorted(result["by"], key=lambda name: name != result["score"]):
+        table = result["by"][kind]
         epochs = list(dict.fromkeys(cell["epochs"] for cell in table["cells"]))
         row_of = lambda cell: f"{cell['sizes']} {cell['sampler']}"
         difference = lambda cell: f"{cell['of']} - {cell['minus']}"
-        lines += ["", *_table(f"by {score}", epochs, table["cells"], row_of)]
+        lines += ["", *_table(f"by {kind}", epochs, table["cells"], row_of)]
         lines += ["", *_table("  differences, by seed", epochs, table["differences"], difference)]
     lines.append("")
     for name, row in result["sizes"].items():

@@ -9,8 +9,16 @@ from launch import wiring
 
 
 def make_run(folder, *, config=None, rounds=3, seeds=30, proposals=12, finished=True, seed=0):
-    """Writes what a search leaves; its scores grow from round to round. Returns the config."""
+    """Writes what a search leaves; its scores grow from round to round. Returns the config.
+
+    Scores other than accuracies are the accuracies minus 2.
+    """
     draw, config = np.random.default_rng(seed), config or tiny()
+    shift = 0.0 if config.scoring.score == "accuracy" else -2.0
+
+    def measured(accuracy):
+        return {"score": accuracy + shift, "accuracy": accuracy, "loss": 2 - accuracy}
+
     config.search.seeds, config.search.rounds, config.search.proposals = seeds, rounds, proposals
     config.search.control = 10
     outline = wiring.make_outline(config, 10)
@@ -24,15 +32,15 @@ def make_run(folder, *, config=None, rounds=3, seeds=30, proposals=12, finished=
     ]
     control, rows = rows[:10], rows[10:]
     for row in control:
-        row["score"] = round(float(draw.uniform(0.1, 0.5)), 4)
+        row |= measured(round(float(draw.uniform(0.1, 0.5)), 4))
     rows, metrics, seconds = rows[: seeds + (rounds - 1) * proposals], [], 0.0
     for number in range(1, rounds + 1):
         own = rows[:seeds] if number == 1 else rows[seeds:][(number - 2) * proposals :][:proposals]
         sizes = np.array([row["params"] for row in own], float)
         counts = draw.multinomial(20 * len(own), sizes / sizes.sum())
         for row, count in zip(own, counts, strict=True):
-            score = round(float(draw.uniform(0.1, 0.4 + 0.5 * number / rounds)), 4)
-            row |= {"round": number, "score": score, "times_trained": int(count)}
+            accuracy = round(float(draw.uniform(0.1, 0.4 + 0.5 * number / rounds)), 4)
+            row |= {"round": number, **measured(accuracy), "times_trained": int(count)}
         for step in range(5, 101, 5):
             seconds += 0.5
             loss = {"step": step, "loss": 2.5 / number - step / 200, "learning_rate": 0.05}
@@ -48,6 +56,7 @@ def make_run(folder, *, config=None, rounds=3, seeds=30, proposals=12, finished=
     ]
     parts = {"train": 30.0, "score": 5.0, "strategy": 2.0, "final": 4.0, "compilation": 9.0}
     result = {"best": finals, "control": [control[0] | {"accuracy_alone": 0.7}], "seconds": parts}
+    result["scored_by"] = config.scoring.score
     machine = {"command": "python -m launch.search --config=configs/quickstart.py", "devices": 1}
     machine |= {"platform": "cpu", "device": "cpu", "versions": {"jax": "0.10.2"}}
     write_lines(folder / "pool.jsonl", rows)

@@ -69,5 +69,6 @@ def test_means_and_combinations():
     assert ranking.mean_and_error([1.0, 2.0, 3.0]) == (2.0, pytest.approx(1 / 3**0.5))
     assert np.isnan(ranking.mean_and_error([1.0])[1])
     np.testing.assert_allclose(ranking.standardised([1, 3]), [-1, 1])
-    assert ranking.standardised([2, 2]).tolist() == [0, 0]
+    assert ranking.standardised([0.1] * 3).tolist() == [0, 0, 0]  # their mean is not .1
+    np.testing.assert_allclose(ranking.standardised([5], among=[1, 3]), [3])
     assert ranking.rank_sum([5, 7, 7], [30, 20, 10]).tolist() == [1 + 3, 2.5 + 2, 2.5 + 1]

@@ -251,7 +251,7 @@ def test_a_report_of_what_is_there(name, sketched, tmp_path):
     path = tmp_path / "mine"
     make_run(path, rounds=2)
     content = (path / name).read_bytes()
-    half = content[: len(content) // 2 - 5]
+    half = content[: len(content) // 2].rstrip(b"}\n")  # within a line
     for damaged in (None, b"", half, b"\xff\xfe\x00" + half, b"[" * 100_000, b"[1, 2]\n"):
         (path / name).unlink()
         if damaged is not None:
@@ -270,7 +270,8 @@ def test_values_that_cannot_be_are_left_out(sketched, tmp_path):
     rows = read_lines(path / "pool.jsonl")
     values = [None, "1", [], {}, True, -1, 1.5, 2**70, 1e999]
     bad = [rows[0] | {key: value} for key in ("params", "macs", "round") for value in values]
-    bad += [rows[0] | {"score": value} for value in ("1", [], True, 2.0, -0.5, 1e999)]
+    bad += [rows[0] | {"score": value} for value in ("1", [], True, 1e999)]
+    bad += [rows[0] | {"accuracy": value} for value in ("1", [], True, 2.0, -0.5, 1e999)]
     bad += [rows[0] | {"arch": value} for value in (None, 1, "1 " * 5_000)]
     write_lines(path / "pool.jsonl", [*rows, *bad])
     metrics = read_lines(path / "metrics.jsonl")
@@ -324,6 +325,28 @@ def test_searches_are_compared(sketched, tmp_path):
         "uniform: training in round 1" not in found["training"]
     )  # in a picture that was not drawn
     assert len(elements(sketched(paths[0], paths[1:]), "svg")) > 10
+
+
+def test_scores_that_are_no_accuracies_are_told_as_they_are(sketched, tmp_path):
+    config = tiny()
+    config.scoring.score = "loss"
+    make_run(tmp_path / "mine", rounds=2, config=config)
+    make_run(tmp_path / "other", rounds=2)
+    run, other = (runs.read(tmp_path / name) for name in ("mine", "other"))
+    found = sections(sketched(tmp_path / "mine", [tmp_path / "other"]))
+    best = findings.chosen(run)[0]
+    assert -2 < best.score < -1 and best.accuracy == pytest.approx(best.score + 2)
+    reached = f"by negative validation loss reaches {100 * best.accuracy:.1f} % ±"
+    assert reached in found["summary"] and "architectures scores -1." in found["summary"]
+    assert f"Score (negative validation loss): {best.score:.3f}." in found["cells"]
+    assert f"{best.score:.4f}, one search" in found["comparison"]
+    figure, told = score_pictures.comparison([run, other])
+    assert told == "1 searches. 1 score otherwise."
+    for made in (score_pictures.scores(run), score_pictures.cost(run, "params"), (figure, "")):
+        axes = made[0].axes[0]
+        assert axes.get_ylabel() == "score (negative validation loss)" and "%" not in made[1]
+        assert axes.dataLim.ymin < axes.dataLim.ymax < 0
+    assert score_pictures.scores(other)[0].axes[0].get_ylabel().endswith("(validation accuracy), %")
 
 
 def test_only_searches_alike_but_for_the_seed_are_averaged(tmp_path):

@@ -13,6 +13,7 @@ from tiny import tiny
 from bnao_jax import data
 from bnao_jax.checkpoint import CheckpointError, Checkpoints
 from bnao_jax.evaluation import Scores
+from bnao_jax.score import Measured, score
 from launch import jobs, searching, wiring, workdir
 from launch.command import UsageError
 
@@ -25,6 +26,7 @@ def toy_config(**changes):
     config.search.rounds = 2
     config.bonas.epochs, config.bonas.batch_size, config.bonas.generations = 2, 8, 2
     config.supernet.from_scratch = changes.pop("from_scratch", False)
+    config.scoring.score = changes.pop("score", "accuracy")
     config.search.update(changes)
     return config
 
@@ -32,8 +34,8 @@ def toy_config(**changes):
 def toy_evaluate(params, pool, valid, calibration, *, progress):
     for start in range(0, len(pool), CHUNK):
         rows = pool[start : start + CHUNK]
-        scores = np.sin(rows.sum(1) * params["w"]).astype(np.float32)
-        progress(Scores(scores, scores))
+        accuracies = (0.5 + 0.5 * np.sin(rows.sum(1) * params["w"])).astype(np.float32)
+        progress(Scores(accuracies, (1.5 - np.cos(rows[:, 0] + accuracies)).astype(np.float32)))
 
 
 @pytest.fixture
@@ -124,7 +126,36 @@ def test_rounds_that_train_nothing_score_what_is_new(make, tmp_path):
     assert [row["phase"] for row in rows] == ["train"] * 8 + ["round"] * 4
     for row in map(json.loads, pool.splitlines()):
         architecture = np.array(row["arch"].split(), int)
-        np.testing.assert_allclose(row["score"], np.sin(architecture.sum() * weight), atol=1e-5)
+        expected = 0.5 + 0.5 * np.sin(architecture.sum() * weight)
+        np.testing.assert_allclose(row["score"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["loss", "accuracy_and_size", "loss_and_size"])
+@pytest.mark.parametrize("changes", [{}, ONCE], ids=["trained", "once"])
+def test_the_search_learns_from_the_score_that_is_asked_for(make, tmp_path, kind, changes):
+    """And comes to the same end when it is broken off; the files have all that was measured."""
+    folder, broken = tmp_path / "work", tmp_path / "broken"
+    make(folder, **changes, score=kind)
+    result, rows, *_ = ends(folder)
+    assert result["scored_by"] == kind
+    pool, control = (
+        [json.loads(line) for line in (folder / name).read_text().splitlines()]
+        for name in ("pool.jsonl", "control.jsonl")
+    )
+    measured, other = (
+        Measured(*np.array([[row[name] for row in part] for name in Measured._fields]))
+        for part in (pool, control)
+    )
+    scores = [row["score"] for row in pool]
+    np.testing.assert_allclose(scores, score(kind, measured), rtol=1e-5, atol=1e-6)
+    expected = score(kind, other, among=measured)
+    np.testing.assert_allclose([row["score"] for row in control], expected, rtol=1e-5, atol=1e-6)
+    assert expected.tolist() == sorted(expected, reverse=True)
+    assert result["best"][0]["score"] == max(scores) == pytest.approx(rows[-1]["best"])
+    with pytest.raises(toys.Broken):
+        make(broken, toys.breaking_at(14), **changes, score=kind)
+    make(broken, **changes, score=kind)
+    assert ends(broken) == ends(folder)
 
 
 # As configs/spos.py and configs/bonas.py search.
@@ -146,7 +177,8 @@ def test_rounds_of_new_weights_score_their_own_architectures(make, tmp_path):
     for row in map(json.loads, pool.splitlines()):
         architecture = np.array(row["arch"].split(), int)
         # The weight at the end of every round is the same: each begins with the first one's.
-        np.testing.assert_allclose(row["score"], np.sin(architecture.sum() * weight), atol=1e-5)
+        expected = 0.5 + 0.5 * np.sin(architecture.sum() * weight)
+        np.testing.assert_allclose(row["score"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("change", [{"control": 4}, {"trained_rounds": 1, "control": 0}])

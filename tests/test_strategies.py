@@ -62,7 +62,7 @@ def run(strategy, key, *, seeds=None, state=None, **hooks):
         SPACE,
         strategy,
         train=train,
-        evaluate=lambda number, pool: objective(pool),
+        evaluate=lambda number, pool, wanted: objective(pool),
         rounds=ROUNDS,
         proposals=PROPOSALS,
         **hooks,
