@@ -12,7 +12,7 @@ from bnao_jax.score import KINDS, Measured, score
 from bnao_jax.search import EVALUATE, PROPOSE, TRAIN, SearchState, begin, search
 from launch import jobs, latencies, wiring, workdir
 from launch.results import Results, summary
-from launch.trainings import NO_SCORES, TrainingJob
+from launch.trainings import ACCURACY, NO_SCORES, TrainingJob
 
 PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
 
@@ -269,9 +269,13 @@ class Search(TrainingJob):
         )
         pool = state.population.pool
         self.results.write_pool(state.population, **self.columns_of(pool, self.progress.measured))
+        accuracies, kind = self.progress.measured[ACCURACY], self.config.scoring.score
+        told = f"validation accuracy best {accuracies.max():.4f}, mean {accuracies.mean():.4f}"
+        if kind != "accuracy":
+            told += f"; that of the best by {KINDS[kind]} {accuracies[scores.argmax()]:.4f}"
         self.say(
             f"round {state.round} of {self.config.search.rounds}: {len(scores)} architectures, "
-            f"{KINDS[self.config.scoring.score]} best {scores.max():.4f}, mean {scores.mean():.4f}"
+            f"{told}"
         )
 
     # After the last round.
