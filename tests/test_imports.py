@@ -22,6 +22,7 @@ ROOMS = {
     "bnao_jax/optimizer.py": (),
     "bnao_jax/schedule.py": (),
     "bnao_jax/ranking.py": (),
+    "bnao_jax/score.py": ("bnao_jax.ranking",),
     "bnao_jax/metrics.py": (),
     "bnao_jax/checkpoint.py": (),
     "bnao_jax/parallel.py": (),
