@@ -97,7 +97,7 @@ def search(
       proposals: architectures proposed for each round after the first.
       trained_rounds: the first so many rounds train, the others only score and propose; None: all.
       rescored: whether rounds that train score everything again, as weights that are trained on
-        want; if not, scores are those of the round that an architecture was proposed for.
+        want; if not, they are measured in the round that they were proposed for, once.
       on_phase: called with the state after each phase.
       on_part: called with the state, the parts done and all parts, while the strategy learns.
       on_round: called with the state and the strategy's facts at the end of each round.

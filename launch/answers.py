@@ -33,15 +33,15 @@ def _worked(run):
     alone = f", {percent(first.alone, count)} trained alone" if math.isfinite(first.alone) else ""
     among = f" of {len(run.pool.texts)} architectures" if run.pool.texts else ""
     return (
-        f"{state}. The best{among} {_by(run)}reaches {percent(first.accuracy, count)} validation "
-        f"accuracy with shared weights{alone}, with {first.params:,} parameters and "
-        f"{first.macs:,} multiply-adds."
+        f"{state}. The best{among} reaches {percent(first.accuracy, count)} validation accuracy "
+        f"with shared weights{alone}, with {first.params:,} parameters and {first.macs:,} "
+        f"multiply-adds.{_learned_from(run)}"
     )
 
 
-def _by(run):
+def _learned_from(run):
     kind = run.unit.kind
-    return "" if kind == "accuracy" else f"by {KINDS[kind]} "
+    return "" if kind == "accuracy" else f" The search learned from the {KINDS[kind]}."
 
 
 def _better(run):

@@ -66,6 +66,9 @@ class Comparison:
         self.truth = load_truth(config.truth, config.comparison.column, self.space)
         cost_of = wiring.make_cost(config, self.outline, (32, 32, 3))
         self.accept = wiring.make_limit(config, cost_of)
+        columns = config.comparison.column, config.comparison.final_column
+        known = [self.truth.of(self.truth.pool, column) for column in columns]
+        self.number = jobs.number_of(self.truth.pool, *known)
         self.rows = self.done()
 
     def done(self):
@@ -73,7 +76,8 @@ class Comparison:
         try:
             text = (self.folder / workdir.SEARCHES).read_text(encoding="utf-8")
             rows = [json.loads(line) for line in text.splitlines()]
-            return {(row["strategy"], int(row["seed"])): row for row in rows}
+            found = {(row["strategy"], int(row["seed"])): row for row in rows}
+            others = [row for row in rows if row["truth"] != self.number]
         except FileNotFoundError:
             return {}
         except (ValueError, LookupError, TypeError):
@@ -81,6 +85,9 @@ class Comparison:
                 f"--workdir={self.folder}: its {workdir.SEARCHES} cannot be read; --restart sets "
                 "it aside"
             ) from None
+        if others:
+            raise UsageError("the comparison in --workdir began with other accuracies")
+        return found
 
     def work(self):
         """Searches with all strategies and seeds, writes the files, prints the summary."""
@@ -127,6 +134,7 @@ class Comparison:
         return {
             "strategy": name,
             "seed": self.config.seed + seed,
+            "truth": self.number,
             "best": self.space.format(pool[best[-1]]),
             "seconds": round(time.monotonic() - started, 2),
             "score": self.truth.of(pool, column)[best].round(6).tolist(),

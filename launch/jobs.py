@@ -148,32 +148,36 @@ class Job:
     def open(self, held):
         """Opens the files, and goes on from the newest checkpoint, if there is one."""
         self.checkpoints, position, seconds = None, 0, 0.0
+        self.device_counts = {len(self.devices)}
+        if others := self.others_than(from_first(self.inputs())):
+            number = jax.process_index()
+            raise UsageError(f"process {number} has other {others[0]} than process 0")
         if self.folder is not None:
-            # First of all: without it nobody could tell what the rest belongs to.
-            config = self.config.to_json_best_effort(indent=2)
-            workdir.write(self.folder / workdir.CONFIG, config + "\n")
-            workdir.write_json(self.folder / workdir.MACHINE, machine.facts(self.devices))
+            if not (self.folder / workdir.CONFIG).exists():
+                self.describe()  # without it nobody could tell what the rest belongs to
             path = self.folder / workdir.CHECKPOINTS
             self.checkpoints = held.enter_context(Checkpoints(path))
         if kept := self.newest():
             try:
                 facts = kept["facts"]
                 spent, position, seconds = facts["spent"], facts["metrics"], facts["seconds"]
-                others = [name for name, n in self.inputs().items() if facts["inputs"][name] != n]
+                others = self.others_than(facts["inputs"])
                 self.seconds = {part: float(spent[part]) for part in self.seconds}
-                devices = int(facts["devices"])
+                self.device_counts |= {int(count) for count in facts["devices"]}
             except (LookupError, TypeError, ValueError):
                 raise CheckpointError("the checkpoint is of another program") from None
             if others:
                 raise UsageError(f"the job in --workdir began with other {others[0]}")
             self.restore(kept["arrays"])
             self.say(f"continuing from checkpoint {kept['number']}: {self.where()}")
-            if devices != len(self.devices):
+            if len(self.device_counts) > 1:
+                counts = " and ".join(map(str, sorted(self.device_counts)))
                 self.say(
-                    f"note: begun with {devices} devices, going on with {len(self.devices)}: not "
-                    "to the same end bit for bit (statistics of a device's part of a batch, "
-                    "roundings)"
+                    f"note: on {counts} devices by turns it does not come to the same end bit for "
+                    "bit (statistics of a device's part of a batch, roundings)"
                 )
+        if self.folder is not None:
+            self.describe()
         path, on_row = self.folder and self.folder / workdir.METRICS, None
         if self.folder is not None and self.config.tensorboard:
             on_row = held.enter_context(events_of(self.folder / workdir.EVENTS, seconds))
@@ -181,6 +185,12 @@ class Job:
         held.callback(self.metrics.close)
         jax.monitoring.register_event_duration_secs_listener(self.on_duration)
         held.callback(jax.monitoring.unregister_event_duration_listener, self.on_duration)
+
+    def describe(self):
+        """Writes what the job is and what it runs on."""
+        config = self.config.to_json_best_effort(indent=2)
+        workdir.write(self.folder / workdir.CONFIG, config + "\n")
+        workdir.write_json(self.folder / workdir.MACHINE, machine.facts(self.devices))
 
     def on_duration(self, event, seconds, **facts):
         """Counts the time of compilation; jax calls it."""
@@ -207,7 +217,7 @@ class Job:
         facts = {
             "where": self.where(),
             "inputs": self.inputs(),
-            "devices": len(self.devices),
+            "devices": sorted(self.device_counts),
             "spent": self.spent(),
             "metrics": self.metrics.position,
             "seconds": self.metrics.seconds,
@@ -219,6 +229,10 @@ class Job:
     def inputs(self) -> dict[str, int]:
         """For each thing that comes from a file, a number that another would hardly have."""
         return {"images": self._images_number}
+
+    def others_than(self, inputs):
+        """Names of the inputs that are not these."""
+        return [name for name, number in self.inputs().items() if inputs[name] != number]
 
     @functools.cached_property
     def _images_number(self):

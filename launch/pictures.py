@@ -5,6 +5,7 @@ from matplotlib import colors, ticker
 from matplotlib.figure import Figure
 
 from bnao_jax import ranking
+from bnao_jax.score import KINDS
 from launch.drawing import NUMBER
 
 SIZE_CLASSES = 10  # of equally many architectures
@@ -29,9 +30,7 @@ def _figure(title, horizontal, vertical):
 def score_against_truth(scores, truth, params, *, name):
     """Each architecture's score [P] against its true accuracy [P] (0..1), coloured by size."""
     tau = ranking.kendall_tau(scores, truth)
-    label = {"loss": "minus validation loss with shared weights, nats"}.get(
-        name, "validation accuracy with shared weights"
-    )
+    label = f"{KINDS[name]} with shared weights"
     figure, axes = _figure(
         f"Score against truth, first supernet: Kendall's tau b {tau:.3f}",
         *("true test accuracy, %", label),

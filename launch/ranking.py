@@ -279,8 +279,13 @@ class Ranking(TrainingJob):
         }
 
     def option_shares(self):
-        """For each decision the share of the training that each of its options had."""
+        """For each decision the share of the training that each of its options had.
+
+        None where paths have trained that the truth does not know.
+        """
         counts = self.progress.trained.sum(0)
+        if counts.sum() < self.config.seeds * self.recipe.total_steps:
+            return None
         shares = sampler.option_shares(counts, self.pool, self.space.options)
         return [[round(float(share), 4) for share in one] for one in shares]
 

@@ -6,7 +6,7 @@
 Flags:
   --workdir=FOLDER          the folder of a search: finished, under way, or damaged
   --compare=FOLDER          another search beside it; may be given several times. Those alike but
-                            for the seed are one row with mean and spread
+                            for the seed, and finished, are one row with mean and spread
   --truth=FILE              known accuracies of its architectures, as launch.rank reads them, to
                             say how well the scores rank
   --column=NAME             of that file

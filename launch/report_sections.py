@@ -81,7 +81,7 @@ def sections(run, others, truth, folder):
 
 
 def _compared(runs, drawn):
-    pictures = drawn("comparison", "Best score so far", score_pictures.comparison(runs))
+    pictures = drawn("comparison", "Accuracy of the best so far", score_pictures.comparison(runs))
     words = [
         "Searches of a kind differ in their seed alone, or in what changes no result; the spread "
         "is the standard deviation over those that are finished."

@@ -8,7 +8,6 @@ import numpy as np
 
 from launch.findings import chosen, percent
 from launch.records import number, text
-from launch.runs import PERCENT
 from launch.workdir import FREE
 
 LONGEST_VALUE = 200  # characters of a field that is shown
@@ -37,7 +36,7 @@ def compared(runs) -> list[Table]:
             [
                 *(run.name, kind if run.result else f"{kind}; not finished"),
                 *(str(run.field("seed")), str(len(run.pool.texts))),
-                run.unit.told(best[0].score) if best else "unknown",
+                percent(best[0].accuracy) if best else "unknown",
                 *(percent(alone), f"{100 * (1 - alone):.1f} %" if alone == alone else "unknown"),
                 percent(control[0].alone) if control else "unknown",
                 f"{best[0].params:,}" if best else "unknown",
@@ -45,16 +44,14 @@ def compared(runs) -> list[Table]:
             ]
         )
         if run.result:
-            *_, of_kind = groups.setdefault(key, (kind, run.unit, []))
-            of_kind.append((best[0].score if best else math.nan, alone))
-    head = ["search", "kind", "seed", "architectures", "best score, shared weights"]
+            of_kind = groups.setdefault(key, (kind, []))[1]
+            of_kind.append((best[0].accuracy if best else math.nan, alone))
+    head = ["search", "kind", "seed", "architectures", "accuracy of the best, shared weights"]
     head += ["trained alone", "error alone", "control alone", "parameters of the best", "hours"]
-    spread = [
-        [kind, str(len(own)), *_spread(own, (unit, PERCENT))] for kind, unit, own in groups.values()
-    ]
+    spread = [[kind, str(len(own)), *_spread(own)] for kind, own in groups.values()]
     tables = [Table("Searches", head, rows)]
     if spread:
-        head = ["kind", "searches", "best score, shared weights", "trained alone"]
+        head = ["kind", "searches", "accuracy of the best, shared weights", "trained alone"]
         tables.append(Table("Mean and spread", head, spread))
     return tables
 
@@ -84,16 +81,16 @@ def _differing(config, others):
     return [*told, f"{left} other fields"] if left else told
 
 
-def _spread(values, units):
-    """Mean ± standard deviation of each column of what is known, in its unit."""
-    for column, unit in zip(np.array(values, np.float64).T, units, strict=True):
-        known, digits = unit.factor * column[np.isfinite(column)], unit.digits + 1
+def _spread(values):
+    """Mean ± standard deviation of each column, in percent, of what is known."""
+    for column in np.array(values, np.float64).T:
+        known = 100 * column[np.isfinite(column)]
         if not len(known):
             yield "unknown"
         elif len(known) == 1:
-            yield f"{known[0]:.{digits}f}{unit.sign}, one search"
+            yield f"{known[0]:.2f} %, one search"
         else:
-            yield f"{known.mean():.{digits}f} ± {known.std(ddof=1):.{digits}f}{unit.sign}"
+            yield f"{known.mean():.2f} ± {known.std(ddof=1):.2f} %"
 
 
 def seconds_of(run) -> dict[str, float]:

@@ -21,9 +21,20 @@ from launch.drawing import (
     whole_numbers,
 )
 from launch.records import number
+from launch.runs import PERCENT
 
 COSTS = {"params": "parameters", "macs": "multiply-adds for one image"}
 LIMITS = {"params": "search.max_params", "macs": "search.max_macs"}
+MEASURED = {  # of each round
+    "best": "best of all so far",
+    "new_best": "best of the round's own",
+    "new_mean": "mean of the round's own",
+    "mean": "mean of all so far",
+}
+ACCURACIES = {
+    "accuracy_of_best": "accuracy of the best by score so far",
+    "mean_accuracy": "mean accuracy of all so far",
+}
 GOLDEN = 0.618034  # part of the width between two points that follow each other
 TOLD = 12  # rounds of which the text speaks
 
@@ -74,20 +85,18 @@ def measured(run):
     rounds = [row for row in run.rounds if np.isfinite(number(row, "mean"))]
     if not rounds:
         return None
-    made, axes = figure("Scores as each round measured them", "round", run.unit.axis)
+    # A score with the size is standardised among its round's: those of two rounds say nothing.
+    standardised = run.unit.kind.endswith("_and_size")
+    unit, lines = (PERCENT, ACCURACIES) if standardised else (run.unit, MEASURED)
+    made, axes = figure("Scores as each round measured them", "round", unit.axis)
     at = [number(row, "round") for row in rounds]
-    lines = {
-        "best": "best of all so far",
-        "new_best": "best of the round's own",
-        "new_mean": "mean of the round's own",
-        "mean": "mean of all so far",
-    }
     for place, (name, label) in enumerate(lines.items()):
-        values = [run.unit.factor * number(row, name) for row in rounds]
+        values = [unit.factor * number(row, name) for row in rounds]
         axes.plot(at, values, marker=MARKERS[place], color=COLOURS[place], label=label)
     whole_numbers(axes.xaxis)
     legend(made, axes)
-    first, last = (run.unit.told(number(row, "mean")) for row in (rounds[0], rounds[-1]))
+    *_, mean = lines
+    first, last = (unit.told(number(row, mean)) for row in (rounds[0], rounds[-1]))
     return made, f"The mean of all went from {first} to {last}."
 
 
@@ -136,22 +145,20 @@ def pareto(costs, scores) -> np.ndarray:
 
 
 def comparison(runs):
-    """The best score so far, round by round, of the searches that score as the first does."""
-    unit, given = runs[0].unit, len(runs)
-    runs = [run for run in runs if run.unit == unit]
-    made, axes = figure("Best score so far, as measured", "round", unit.axis)
+    """How accurate the best of several searches is, round by round."""
+    made, axes = figure("Accuracy of the best so far, as measured", "round", PERCENT.axis)
     for place, run in enumerate(runs):
-        rows = [row for row in run.rounds if np.isfinite(number(row, "best"))]
+        name = "best" if run.unit.kind == "accuracy" else "accuracy_of_best"
+        rows = [row for row in run.rounds if np.isfinite(number(row, name))]
         axes.plot(
             [number(row, "round") for row in rows],
-            [unit.factor * number(row, "best") for row in rows],
+            [PERCENT.factor * number(row, name) for row in rows],
             **dict(marker=MARKERS[place % len(MARKERS)], color=COLOURS[place % len(COLOURS)]),
             label=run.name[:40],
         )
     whole_numbers(axes.xaxis)
     legend(made, axes)
-    others = given - len(runs)
-    return made, f"{len(runs)} searches." + (f" {others} score otherwise." if others else "")
+    return made, f"{len(runs)} searches."
 
 
 def truth(run, known):

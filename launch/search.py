@@ -19,9 +19,10 @@ A terminal shows phase, rate, time left and the best so far; a pipe receives a l
 minute. The same command goes on with a search that was broken off, from its last checkpoint.
 SIGTERM and Ctrl-C keep it and end it (Ctrl-C twice: at once).
 
-The folder receives pool.jsonl (every architecture with its cost, round, score and how often it was
-trained), result.json (the best, seeds, versions, seconds per phase), metrics.jsonl, config.json,
-machine.json, checkpoints (the newest two, and the best by score), and report.html, which shows it.
+The folder receives pool.jsonl (every architecture with its cost, round, score, accuracy, loss and
+how often it was trained), control.jsonl (the same of the random control), result.json (the best,
+seeds, versions, seconds per phase), metrics.jsonl, config.json, machine.json, checkpoints (the
+newest two, and that of the most accurate best), and report.html, which shows it.
 """
 
 import sys

@@ -185,14 +185,18 @@ class Search(TrainingJob):
         self.progress = self.progress._replace(search=state)
         self.show_best()
         evaluated = state.phase == PROPOSE
-        self.keeper.keep(float(state.population.scores.max()) if evaluated else None)
+        self.keeper.keep(float(self.accuracy_of_best()) if evaluated else None)
         self.keeper.between()
 
     def show_best(self):
-        """Lets the display say the best score so far."""
+        """Lets the display say how accurate the best is so far."""
+        if not np.isnan(self.progress.search.population.scores).all():
+            self.display.standing = f"best {self.accuracy_of_best():.4f} so far"
+
+    def accuracy_of_best(self):
+        """Accuracy, with shared weights, of the architecture of the best score."""
         scores = self.progress.search.population.scores
-        if not np.isnan(scores).all():
-            self.display.standing = f"best {np.nanmax(scores):.4f} so far"
+        return self.progress.measured[ACCURACY, np.nanargmax(scores)]
 
     def tell(self, state, *args):
         """Lets the strategy learn, and lets all processes know what the first has learned."""
@@ -260,19 +264,20 @@ class Search(TrainingJob):
 
     def on_round(self, state, facts):
         """Writes the round to the metrics and the pool to its file."""
-        scores = state.population.scores
+        scores, accuracies = state.population.scores, self.progress.measured[ACCURACY]
         new = scores[state.population.born == state.round]
         self.metrics.write(
             **dict(phase="round", round=state.round, architectures=len(scores)),
             **dict(best=scores.max(), mean=scores.mean(), new_best=new.max(), new_mean=new.mean()),
+            **dict(accuracy_of_best=self.accuracy_of_best(), mean_accuracy=accuracies.mean()),
             **facts,
         )
         pool = state.population.pool
         self.results.write_pool(state.population, **self.columns_of(pool, self.progress.measured))
-        accuracies, kind = self.progress.measured[ACCURACY], self.config.scoring.score
+        kind = self.config.scoring.score
         told = f"validation accuracy best {accuracies.max():.4f}, mean {accuracies.mean():.4f}"
         if kind != "accuracy":
-            told += f"; that of the best by {KINDS[kind]} {accuracies[scores.argmax()]:.4f}"
+            told += f"; that of the best by {KINDS[kind]} {self.accuracy_of_best():.4f}"
         self.say(
             f"round {state.round} of {self.config.search.rounds}: {len(scores)} architectures, "
             f"{told}"

@@ -96,9 +96,22 @@ class TrainingJob(jobs.Job):
         with self.timed("score"), phase as advance:
             params = self.progress.supernet.params
             self.evaluate_pool(params, pool[done:], valid, calibration, progress=on_scores)
-        scores = self.progress.partial
+        found = self.progress.partial
         self.progress = self.progress._replace(partial=NO_SCORES)
-        return scores
+        return self.finite(found)
+
+    def finite(self, measured):
+        """Accuracies and losses in which a loss that is not finite is the worst of the others."""
+        good = np.isfinite(measured[LOSS])
+        if good.all():
+            return measured
+        if not good.any():
+            raise jobs.TrainingError(f"no loss is finite in {self.where()}")
+        self.say(
+            f"warning: {np.sum(~good)} of {len(good)} losses are not finite; the worst is taken"
+        )
+        worst = np.where(good, measured[LOSS], measured[LOSS, good].max())
+        return np.stack([measured[ACCURACY], worst])
 
     # Networks alone.
 

@@ -74,7 +74,9 @@ def _facts(draw, own):
     predicted = [score + draw.normal(0, 0.05) for score in scores[:8]]
     ascent = {"decoded": 20, "decoded_new": 12, "decoded_repeated": 6, "decoded_beyond_limit": 2}
     ascent |= {"decoded_invalid": 0, "filled_at_random": 0, "largest_step_size": 2}
-    means = {"best": max(scores), "mean": float(np.mean(scores))}
+    accuracies = [row["accuracy"] for row in own]
+    means = {"accuracy_of_best": max(accuracies), "mean_accuracy": float(np.mean(accuracies))}
+    means |= {"best": max(scores), "mean": float(np.mean(scores))}
     means |= {"new_best": max(scores), "new_mean": float(np.mean(scores))}
     held_out = {"held_out_scores": scores[:8], "held_out_predicted": predicted}
     return means | held_out | {"held_out_pairwise_accuracy": 0.8} | ascent

@@ -94,6 +94,11 @@ def test_what_was_broken_off_goes_on_to_the_same_end(finished, table, tmp_path, 
     assert "6 of 8 searches are done" in capsys.readouterr().out
     plain = lambda folder: [row | {"seconds": 0} for row in rows_of(folder)]
     assert plain(folder) == plain(finished)
+    (folder / "comparison.json").unlink()
+    kept = [json.dumps(json.loads(line) | {"truth": 1}) for line in kept]
+    (folder / "searches.jsonl").write_text("\n".join(kept) + "\n")
+    with pytest.raises(UsageError, match="began with other accuracies"):
+        comparing.run(tiny(table), str(folder))
 
 
 def test_the_best_so_far():

@@ -336,17 +336,21 @@ def test_scores_that_are_no_accuracies_are_told_as_they_are(sketched, tmp_path):
     found = sections(sketched(tmp_path / "mine", [tmp_path / "other"]))
     best = findings.chosen(run)[0]
     assert -2 < best.score < -1 and best.accuracy == pytest.approx(best.score + 2)
-    reached = f"by negative validation loss reaches {100 * best.accuracy:.1f} % ±"
-    assert reached in found["summary"] and "architectures scores -1." in found["summary"]
+    assert f"reaches {100 * best.accuracy:.1f} % ±" in found["summary"]
+    assert "learned from the negative validation loss. " in found["summary"]
+    assert "architectures scores -1." in found["summary"]
     assert f"Score (negative validation loss): {best.score:.3f}." in found["cells"]
-    assert f"{best.score:.4f}, one search" in found["comparison"]
-    figure, told = score_pictures.comparison([run, other])
-    assert told == "1 searches. 1 score otherwise."
-    for made in (score_pictures.scores(run), score_pictures.cost(run, "params"), (figure, "")):
-        axes = made[0].axes[0]
-        assert axes.get_ylabel() == "score (negative validation loss)" and "%" not in made[1]
+    assert f"{100 * best.accuracy:.2f} %, one search" in found["comparison"]
+    for figure, told in (score_pictures.scores(run), score_pictures.cost(run, "params")):
+        axes = figure.axes[0]
+        assert axes.get_ylabel() == "score (negative validation loss)" and "%" not in told
         assert axes.dataLim.ymin < axes.dataLim.ymax < 0
-    assert score_pictures.scores(other)[0].axes[0].get_ylabel().endswith("(validation accuracy), %")
+    for figure, _ in (score_pictures.scores(other), score_pictures.comparison([run, other])):
+        axes = figure.axes[0]
+        assert axes.get_ylabel().endswith("(validation accuracy), %") and axes.dataLim.ymin > 1
+    run.config["scoring.score"] = "loss_and_size"
+    figure, told = score_pictures.measured(run)  # what can be compared from round to round
+    assert len(figure.axes[0].lines) == 2 and told.endswith(" %.")
 
 
 def test_only_searches_alike_but_for_the_seed_are_averaged(tmp_path):

@@ -120,7 +120,7 @@ def test_asked_to_stop_it_keeps_everything_and_says_how_to_go_on(compiled, tmp_p
     status, out, err = finish(second)
     assert status == 130, err
     assert "continuing from checkpoint" in out and "stopped by SIGINT in round 2" in out
-    assert "note: begun with 1 devices, going on with 2" in out
+    assert "note: on 1 and 2 devices by turns" in out
 
 
 def test_a_finished_search_is_not_run_again(reference, compiled):

@@ -131,31 +131,61 @@ def test_rounds_that_train_nothing_score_what_is_new(make, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["loss", "accuracy_and_size", "loss_and_size"])
-@pytest.mark.parametrize("changes", [{}, ONCE], ids=["trained", "once"])
+@pytest.mark.parametrize("changes", [{}, ONCE, FRESH], ids=["trained", "once", "fresh"])
 def test_the_search_learns_from_the_score_that_is_asked_for(make, tmp_path, kind, changes):
     """And comes to the same end when it is broken off; the files have all that was measured."""
     folder, broken = tmp_path / "work", tmp_path / "broken"
     make(folder, **changes, score=kind)
     result, rows, *_ = ends(folder)
     assert result["scored_by"] == kind
-    pool, control = (
-        [json.loads(line) for line in (folder / name).read_text().splitlines()]
-        for name in ("pool.jsonl", "control.jsonl")
-    )
-    measured, other = (
-        Measured(*np.array([[row[name] for row in part] for name in Measured._fields]))
-        for part in (pool, control)
-    )
-    scores = [row["score"] for row in pool]
+
+    def known(name):
+        rows = [json.loads(line) for line in (folder / name).read_text().splitlines()]
+        return Measured(*np.array([[row[n] for row in rows] for n in Measured._fields])), [
+            row["score"] for row in rows
+        ]
+
+    measured, scores = known("pool.jsonl")
     np.testing.assert_allclose(scores, score(kind, measured), rtol=1e-5, atol=1e-6)
-    expected = score(kind, other, among=measured)
-    np.testing.assert_allclose([row["score"] for row in control], expected, rtol=1e-5, atol=1e-6)
-    assert expected.tolist() == sorted(expected, reverse=True)
     assert result["best"][0]["score"] == max(scores) == pytest.approx(rows[-1]["best"])
-    with pytest.raises(toys.Broken):
-        make(broken, toys.breaking_at(14), **changes, score=kind)
+    assert rows[-1]["accuracy_of_best"] == measured.accuracy[np.argmax(scores)]
+    if changes != FRESH:  # which has no control
+        control, found = known("control.jsonl")
+        expected = score(kind, control, among=measured)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        assert expected.tolist() == sorted(expected, reverse=True)
+    for number in (5, 14):
+        with pytest.raises(toys.Broken):
+            make(broken, toys.breaking_at(number), **changes, score=kind)
     make(broken, **changes, score=kind)
     assert ends(broken) == ends(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_counts_as_the_worst(make, tmp_path, capsys, value):
+    def spoiling(every):
+        def watch(job):
+            evaluate = job.evaluate_pool
+
+            def spoiled(*args, progress, **named):
+                def on_scores(found):
+                    loss = np.where(np.arange(len(found.loss)) % every, found.loss, value)
+                    progress(found._replace(loss=loss.astype(np.float32)))
+
+                evaluate(*args, progress=on_scores, **named)
+
+            job.evaluate_pool = spoiled
+
+        return watch
+
+    make(tmp_path / "some", spoiling(2), score="loss")
+    assert "losses are not finite; the worst is taken" in capsys.readouterr().out
+    text = (tmp_path / "some" / "pool.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    worst = max(row["loss"] for row in rows)
+    assert np.isfinite(worst) and sum(row["loss"] == worst for row in rows) > len(rows) // 3
+    with pytest.raises(jobs.TrainingError, match="no loss is finite in round 1 of 2, score"):
+        make(tmp_path / "all", spoiling(1), score="loss")
 
 
 # As configs/spos.py and configs/bonas.py search.
