@@ -266,3 +266,23 @@ def test_network_alone_is_the_supernet_s_path(tiny):
     assert counted == cost(TINY, np.array([ALL_OPERATIONS]), (8, 8, 3)).params[0]
     norms = 3 * TINY.cells * sum("conv" in NAMES[choice] for choice in ALL_OPERATIONS)
     assert counted - count == 2 * norms // 3 * sum(TINY.widths)  # scales and offsets
+
+
+@pytest.mark.parametrize("dead", ["nor_conv_1x1", "nor_conv_3x3"])
+def test_convolutions_of_nothing_are_computed_as_they_are_written(dead):
+    """Of zeros that XLA knows; compiled for a CPU it made infinities of them (see `operations`)."""
+    text = f"|none~0|+|skip_connect~0|avg_pool_3x3~1|+|none~0|{dead}~1|avg_pool_3x3~2|"
+    network = Network(Outline(4, 1, 10), tuple(SPACE.parse(text).tolist()))
+    images = jax.random.normal(jax.random.key(0), (32, 16, 16, 3))
+    draw = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda p: p + 0.3 * draw.normal(size=p.shape).astype(np.float32),
+        initialize(network, jax.random.key(1), images),
+    )
+    _, statistics = network.apply({"params": params}, images, mutable=["batch_stats"])
+    run = lambda params, statistics: network.apply(
+        {"params": params, **statistics}, images, given=True
+    )
+    found = jax.jit(run)(params, statistics)
+    with jax.disable_jit():
+        np.testing.assert_allclose(found, run(params, statistics), rtol=1e-4, atol=1e-4)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
+from jax import lax
 
 from bnao_jax.nn import shifts
 from bnao_jax.nn.convolution import convolve
@@ -77,7 +78,9 @@ def _linear_maps(operation, stride):
 def _unweighted(operation, stride):
     """The function of an operation without weights."""
     if operation == ZERO:
-        return lambda x: jnp.zeros_like(x[:, ::stride, ::stride])
+        # Behind a barrier: of a product with a constant, fused into what follows, XLA for CPUs (jax
+        # 0.10 to 0.12) reads the constant's one number as if it were the whole array.
+        return lambda x: lax.optimization_barrier(jnp.zeros_like(x[:, ::stride, ::stride]))
     if operation == IDENTITY:
         return lambda x: x
     pool = {AVERAGE_POOL: shifts.average_pool, MAX_POOL: shifts.max_pool}[operation]
