@@ -130,7 +130,7 @@ def test_rounds_that_train_nothing_score_what_is_new(make, tmp_path):
         np.testing.assert_allclose(row["score"], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["loss", "accuracy_and_size", "loss_and_size"])
+@pytest.mark.parametrize("kind", ["loss", "loss_and_size"])
 @pytest.mark.parametrize("changes", [{}, ONCE, FRESH], ids=["trained", "once", "fresh"])
 def test_the_search_learns_from_the_score_that_is_asked_for(make, tmp_path, kind, changes):
     """And comes to the same end when it is broken off; the files have all that was measured."""
