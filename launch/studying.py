@@ -15,7 +15,7 @@ from launch.trainings import ACCURACY, LOSS, NO_SCORES, TrainingJob
 from launch.truth import load_truth
 
 DIVERSE, SIMILAR = "diverse", "similar"
-KINDS = ("accuracy", "loss")  # of score that tables are made of, beside that of the config
+TABLED = "accuracy", "loss"  # kinds of score that tables are made of, beside the config's
 
 
 class Run(NamedTuple):
@@ -282,7 +282,7 @@ class Study(TrainingJob):
     def result(self):
         """What study.json holds."""
         return {
-            "by": {k: self.table_of(k) for k in dict.fromkeys((*KINDS, self.config.scoring.score))},
+            "by": {kind: self.table_of(kind) for kind in self.kinds()},
             "score": self.config.scoring.score,
             "sizes": {name: self.sizes_of(name) for name in (DIVERSE, SIMILAR)},
             "architectures": self.config.study.architectures,
@@ -294,6 +294,10 @@ class Study(TrainingJob):
             "devices": [f"{d.platform} {d.device_kind}" for d in self.devices],
             "versions": machine.versions(),
         }
+
+    def kinds(self):
+        """Kinds of score that tables are made of, each once."""
+        return dict.fromkeys((*TABLED, self.config.scoring.score))
 
     def table_of(self, kind):
         """The cells of the tables by one kind of score, and differences between them."""
