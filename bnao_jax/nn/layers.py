@@ -55,7 +55,17 @@ def halve(x, first, second):
     """
     _, h, w, _ = x.shape
     odd = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)))[:, 1::2, 1::2]
-    return jnp.concatenate([pointwise(x[:, ::2, ::2], first), pointwise(odd, second)])
+    even, odd = _stored((x[:, ::2, ::2], odd))
+    return jnp.concatenate([pointwise(even, first), pointwise(odd, second)])
+
+
+def _stored(maps):
+    """The maps; on CUDA they are not read through a product's own loop over pixels.
+
+    XLA of jax 0.11 aborts where it fuses a strided slice into the product of a gradient whose sum
+    over pixels it splits (`triton_tiling_propagation.cc`: "subdim_size_accumulator == dim_size").
+    """
+    return lax.platform_dependent(maps, cuda=lax.optimization_barrier, default=lambda maps: maps)
 
 
 def norm(x, scale, offset, given=None, axis_name=None, recalled=None):

@@ -1,4 +1,4 @@
-"""Joint sums: their values, and the largest reduction that each platform's program holds."""
+"""What CUDA compiles: joint sums, and the products behind strided slices."""
 
 import re
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bnao_jax.nn import shifts, sums
+from bnao_jax.nn import layers, shifts, sums
 
 
 @pytest.mark.parametrize("count", [2, 9, 25])
@@ -38,3 +38,16 @@ def test_cuda_compiles_at_most_five_sums_at_once(kernel):
     """Six fail there: a block's shared memory does not hold them."""
     assert largest_reduction("cuda", kernel) == 5
     assert largest_reduction("cpu", kernel) == kernel**2
+
+
+def test_products_read_stored_phases_on_cuda():
+    """XLA of jax 0.11 aborts where a product's gradient reads through a strided slice."""
+
+    def loss(x, first, second):
+        return layers.halve(x, first, second).sum()
+
+    args = jnp.zeros((4, 6, 6, 2)), jnp.zeros((4, 4)), jnp.zeros((4, 4))
+    gradient = jax.jit(jax.grad(loss, (0, 1, 2)))
+    for platform, stored in (("cuda", True), ("cpu", False)):
+        program = jax.export.export(gradient, platforms=[platform])(*args).mlir_module()
+        assert ("optimization_barrier" in program) == stored
