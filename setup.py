@@ -12,7 +12,7 @@ setup(
     packages=find_packages(include=["bnao_jax*", "launch*"]),
     package_data={
         "bnao_jax.data": ["digits.npz", "nasbench201_split.npz"],
-        "launch": ["report.css", "report.jinja", "report.js"],
+        "launch.report": ["page.css", "page.jinja", "page.js"],
     },
     install_requires=[
         "absl-py",

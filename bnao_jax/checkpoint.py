@@ -24,7 +24,7 @@ class CheckpointError(ValueError):
 
 
 class Checkpoint(NamedTuple):
-    """What was kept.
+    """What a checkpoint holds.
 
     Attributes:
       number: from 1.
@@ -53,10 +53,10 @@ def fill(template, arrays):
     if differing := sorted(set(wanted) ^ set(arrays)):
         raise CheckpointError(f"the checkpoint is of another run: {differing[0]!r} does not fit")
     for name, leaf in wanted.items():
-        found = arrays[name]
-        if (found.dtype, found.ndim) != (leaf.dtype, leaf.ndim):
+        array = arrays[name]
+        if (array.dtype, array.ndim) != (leaf.dtype, leaf.ndim):
             raise CheckpointError(
-                f"the checkpoint is of another run: {name!r} is {found.dtype}{found.shape}"
+                f"the checkpoint is of another run: {name!r} is {array.dtype}{array.shape}"
             )
     keep_empty = traverse_util.flatten_dict(
         serialization.to_state_dict(template), sep="/", keep_empty_nodes=True
@@ -109,7 +109,7 @@ class Checkpoints:
             name: {"dtype": str(leaf.dtype), "shape": leaf.shape, "crc32": _crc32(leaf)}
             for name, leaf in arrays.items()
         }
-        # Orbax takes no empty arrays; the index tells of them.
+        # Orbax stores no empty arrays; the index lists them.
         stored = {name: leaf for name, leaf in arrays.items() if leaf.size}
         number = max(self._manager.all_steps(), default=0) + 1
         with self._reporting(number):
@@ -141,18 +141,18 @@ class Checkpoints:
     def newest(self, on_damage=lambda text: None) -> Checkpoint | None:
         """The newest sound checkpoint, None if there has been none.
 
-        Damaged ones are moved to the folder `damaged` beside this one, and `on_damage` is told.
+        Damaged ones are moved to the folder `damaged` beside this one, and `on_damage` is called.
 
         Raises:
           CheckpointError: all are damaged, or this one cannot be read at present.
         """
-        found = None
+        checkpoint = None
         for number in sorted(self._manager.all_steps(), reverse=True):
             try:
-                found = self._read(number)
+                checkpoint = self._read(number)
                 break
             except Exception as error:  # Orbax and TensorStore raise a dozen kinds
-                passing = isinstance(error, MemoryError | OSError)  # another time it may be read
+                passing = isinstance(error, MemoryError | OSError)  # a later attempt may succeed
                 if passing and not isinstance(error, FileNotFoundError):
                     raise CheckpointError(
                         f"checkpoint {number} of {self.folder} cannot be read: {error}"
@@ -160,7 +160,7 @@ class Checkpoints:
                 self._set_aside(self.folder / str(number), _first_line(error))
         for text in self._damaged:
             on_damage(text)
-        if self._damaged and found is None:
+        if self._damaged and checkpoint is None:
             raise CheckpointError(
                 f"all checkpoints of {self.folder} are damaged; they are in "
                 f"{self.folder.parent / 'damaged'}"
@@ -168,7 +168,7 @@ class Checkpoints:
         if self._damaged:
             self._manager.close()
             self._open()
-        return found
+        return checkpoint
 
     def best(self) -> Checkpoint | None:
         """The one with the highest score, None if none has one.
@@ -186,21 +186,21 @@ class Checkpoints:
             ) from error
 
     def _read(self, number):
-        found = self._manager.restore(
+        restored = self._manager.restore(
             number,
             args=ocp.args.Composite(
                 arrays=ocp.args.StandardRestore(), index=ocp.args.JsonRestore()
             ),
         )
         arrays = {}
-        for name, entry in found.index["arrays"].items():
+        for name, entry in restored.index["arrays"].items():
             dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
             empty = np.zeros(shape, dtype)
-            leaf = np.asarray(found.arrays[name]) if empty.size else empty
+            leaf = np.asarray(restored.arrays[name]) if empty.size else empty
             if (leaf.dtype, leaf.shape, _crc32(leaf)) != (dtype, shape, entry["crc32"]):
                 raise CheckpointError(f"{name} is not what was written")
             arrays[name] = leaf
-        return Checkpoint(number, arrays, found.index["facts"])
+        return Checkpoint(number, arrays, restored.index["facts"])
 
     def _set_aside(self, path, reason):
         """Moves a checkpoint out of the way; nothing is deleted."""
@@ -222,7 +222,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind, error, trace):
-        # After an error, that is what is to be heard of.
+        # The error of the block is the one to report.
         with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
             self.close()
 

@@ -1,7 +1,7 @@
 """A trained network as a file that runs without this package.
 
 >>> from bnao_jax.spaces.nasbench201.network import Network
->>> from bnao_jax.spaces.nasbench201.space import Outline
+>>> from bnao_jax.spaces.nasbench201.outline import Outline
 >>> network = Network(Outline(channels=2, cells=1, classes=3), (3, 1, 1, 1, 1, 1))
 >>> images = np.zeros((5, 8, 8, 3), np.uint8)
 >>> variables = network.init(jax.random.key(0), images / np.float32(255))

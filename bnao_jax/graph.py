@@ -7,18 +7,32 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnao_jax.space import SearchSpace
+from bnao_jax.decisions import Decisions
+
+
+class Wire(NamedTuple):
+    """A connection from one state of a cell to another.
+
+    Attributes:
+      source: name of the state that is read.
+      operation: name of what is applied, None for handing the state on.
+      target: name of the state that it is added to, or joined to.
+    """
+
+    source: str
+    operation: str | None
+    target: str
 
 
 class Graphs(NamedTuple):
     """The graphs of a pool; all have N nodes of T types.
 
     Attributes:
-      hears: bool[P, N, N], whether node i hears node j; no node hears itself.
+      adjacency: bool[P, N, N], whether node i reads node j; no node reads itself.
       types: int32[P, N], 0..T-1: the operation of each node.
     """
 
-    hears: np.ndarray
+    adjacency: np.ndarray
     types: np.ndarray
 
 
@@ -34,16 +48,16 @@ class Form(NamedTuple):
     types: int
 
 
-def chain(space: SearchSpace) -> Form:
-    """Decisions one behind the other, each hearing the one before: for spaces without other form.
+def chain(decisions: Decisions) -> Form:
+    """A chain of decisions, each of which reads the one before; for spaces without another form.
 
     Every option of every decision is a type, so that a node says where in the chain it is.
     """
-    before = np.eye(space.decisions, k=-1, dtype=bool)
-    first = np.cumsum((0, *space.options[:-1])).astype(np.int32)
+    before = np.eye(decisions.length, k=-1, dtype=bool)
+    first = np.cumsum((0, *decisions.options[:-1])).astype(np.int32)
 
     def of(pool):
         pool = np.asarray(pool, np.int32)
         return Graphs(np.repeat(before[None], len(pool), 0), pool + first)
 
-    return Form(of, sum(space.options))
+    return Form(of, sum(decisions.options))

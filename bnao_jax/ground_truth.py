@@ -1,6 +1,6 @@
 """Tables of architectures whose accuracy is known.
 
-A table is a CSV file (also gzipped) with a column `arch_str`, the text form of the space, and
+A table is a CSV file (also gzipped) with a column `arch_str`, the text form of the decisions, and
 columns of accuracies in percent, named `DATASET_PART_acc_EPOCHSep`, for example
 `cifar10_test_acc_200ep`; other columns are ignored.
 """
@@ -12,7 +12,7 @@ import re
 
 import numpy as np
 
-from bnao_jax.space import ArchitectureError, SearchSpace
+from bnao_jax.decisions import ArchitectureError, Decisions
 
 ARCHITECTURE = "arch_str"
 ACCURACY = re.compile(r"[a-z0-9]+_[a-z]+_acc_[0-9]+ep")
@@ -46,13 +46,13 @@ class GroundTruth:
                 f"the table has no column {column!r}; it has {', '.join(self.accuracies)}"
             )
         rows = {row.tobytes(): n for n, row in enumerate(self.pool)}
-        found = [rows.get(row.tobytes()) for row in np.asarray(pool, np.int32)]
-        if missing := found.count(None):
-            raise GroundTruthError(f"the table lacks {missing} of {len(found)} architectures")
-        return self.accuracies[column][found]
+        places = [rows.get(row.tobytes()) for row in np.asarray(pool, np.int32)]
+        if missing := places.count(None):
+            raise GroundTruthError(f"the table lacks {missing} of {len(places)} architectures")
+        return self.accuracies[column][places]
 
 
-def load(path, space: SearchSpace) -> GroundTruth:
+def load(path, decisions: Decisions) -> GroundTruth:
     """Reads a table.
 
     Raises:
@@ -68,12 +68,12 @@ def load(path, space: SearchSpace) -> GroundTruth:
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise GroundTruthError(f"{path} cannot be read: {error}") from None
     try:
-        return _table(csv.DictReader(lines), space)
+        return _table(csv.DictReader(lines), decisions)
     except (GroundTruthError, csv.Error) as error:
         raise GroundTruthError(f"{path}: {error}") from None
 
 
-def _table(reader, space):
+def _table(reader, decisions):
     fields = reader.fieldnames or []
     columns = [name for name in fields if ACCURACY.fullmatch(name or "")]
     if ARCHITECTURE not in fields or not columns:
@@ -84,7 +84,7 @@ def _table(reader, space):
     pool, values, first = [], [], {}
     for row in reader:
         try:
-            architecture = space.parse(row[ARCHITECTURE] or "")
+            architecture = decisions.parse(row[ARCHITECTURE] or "")
             accuracies = [_percent(row[name], name) for name in columns]
         except (ArchitectureError, GroundTruthError) as error:
             raise GroundTruthError(f"line {reader.line_num}: {error}") from None

@@ -4,6 +4,8 @@
 whose leading axis is divided; so no state has a leading device axis and no result needs `x[0]`.
 """
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,12 @@ AXIS = "devices"
 # On a CPU a sum in the order of the source cannot use vector instructions. Reassociation lets it;
 # NaN and infinity keep their meaning.
 COMPILER_OPTIONS = {"cpu": {"xla_cpu_enable_fast_math": True}}
+
+
+def memory(device) -> int:
+    """Bytes that a device has; the CPU has the machine's."""
+    of_machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return (device.memory_stats() or {}).get("bytes_limit", of_machine)
 
 
 def replicate(tree, devices):
@@ -60,11 +68,11 @@ def divide(parts, devices):
       devices: the devices of all processes.
     """
     sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
-    own = [devices[n] for n in own_places(devices)]
+    local = [devices[n] for n in own_places(devices)]
 
     def join(*rows):
         shape = (len(devices), *rows[0].shape)
-        put = [jax.device_put(row[None], device) for row, device in zip(rows, own, strict=True)]
+        put = [jax.device_put(row[None], device) for row, device in zip(rows, local, strict=True)]
         return jax.make_array_from_single_device_arrays(shape, sharding, put)
 
     return jax.tree.map(join, *parts)
@@ -113,7 +121,7 @@ def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
                 donate_argnums=tuple(n + 1 for n in donate),
             )
             options = COMPILER_OPTIONS.get(devices[0].platform)
-            # Shapes alone are for devices of a machine that is not here.
+            # Devices of an absent machine hold no arrays, so shapes take their place.
             absent = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
             lowered = over.lower(*placed(args, _shapes if absent else _put))
             programs[kind] = lowered.compile(compiler_options=options)
@@ -134,17 +142,15 @@ def mean_over_devices(tree):
     """
     if lax.axis_size(AXIS) == 1:
         return tree
-    return lax.platform_dependent(tree, cpu=_mean_in_order, default=_mean_at_once)
+    return lax.platform_dependent(
+        tree, cpu=_mean_in_order, default=lambda tree: lax.pmean(tree, AXIS)
+    )
 
 
 def _mean_in_order(tree):
     # One gather for all leaves: XLA's CPU backend confuses some that run at the same time.
     flat, unravel = ravel_pytree(tree)
     return unravel(jnp.mean(lax.all_gather(flat, AXIS), 0))
-
-
-def _mean_at_once(tree):
-    return lax.pmean(tree, AXIS)
 
 
 def on_host(tree):
@@ -155,7 +161,7 @@ def on_host(tree):
 
 
 def from_first(tree):
-    """What process 0 passes, on every process, bit for bit; what the others pass is ignored.
+    """The tree of process 0, on every process, bit for bit; those of the others are ignored.
 
     The tree is of dicts with names as keys, numpy arrays, numbers and texts.
     """

@@ -1,9 +1,53 @@
-"""How well one list of numbers ranks another."""
+"""How well one list of numbers ranks another, and the settings of ranking jobs."""
+
+import dataclasses
 
 import numpy as np
-import scipy  # which loads scipy.stats, a quarter of a launcher's start, where it is first used
+import scipy  # loads scipy.stats at its first use: it takes a quarter of a launcher's start
+
+from bnao_jax.sampler import NAMES
+from bnao_jax.settings import ARCHITECTURES, TEXT, Settings, setting, several, whole
 
 TOPS = (0.01, 0.05, 0.1)  # shares of the lists
+
+
+@dataclasses.dataclass(frozen=True)
+class RankSettings(Settings):
+    """Settings of a job in which shared weights rank a table."""
+
+    column: str = setting("cifar10_test_acc_200ep", TEXT, "of the truth")
+    architectures: int = setting(
+        0, whole(0, ARCHITECTURES), "random ones that are scored; 0: all. All are trained"
+    )
+    points: int = setting(
+        5,
+        whole(1, 1_000),
+        "times in the training, evenly, that scores are taken; the last is its end",
+    )
+    point_architectures: int = setting(500, whole(2, ARCHITECTURES), "scored at the others")
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySettings(Settings):
+    """How long training, samplers and similar sizes are compared."""
+
+    column: str = setting("cifar10_test_acc_200ep", TEXT, "of the truth, where there is one")
+    architectures: int = setting(50, whole(2, ARCHITECTURES), "in each of the two pools")
+    candidates: int = setting(
+        1_000,
+        whole(4, ARCHITECTURES),
+        "random ones; those nearest the median size are the similar ones",
+    )
+    epochs: tuple[int, ...] = setting(
+        (5, 10, 20, 30, 50),
+        several(whole(1).holds, "whole numbers of at least 1"),
+        "of the supernets; each length is trained from the beginning",
+    )
+    samplers: tuple[str, ...] = setting(
+        ("uniform", "proportional"),
+        several(NAMES.__contains__, f"of {list(NAMES)}"),
+        "of the supernets; the others are compared with the first",
+    )
 
 
 def pairwise_accuracy(predicted, actual) -> float:
@@ -51,7 +95,7 @@ def spearman(predicted, actual) -> float:
 
 
 def precision_at_top(predicted, actual, share) -> float:
-    """Which part of the `share` (0..1) best by prediction are among the share best in truth: 0..1.
+    """The part, 0..1, of the best `share` (0..1) by prediction that is among the best by truth.
 
     The shares are rounded to whole numbers, at least one; of equals the first count as better.
     """
@@ -69,7 +113,7 @@ def figures(predicted, actual, groups=None) -> dict[str, float]:
     """
     predicted, actual = _vectors(predicted, actual)
     better = np.argsort(-actual, kind="stable")[: len(actual) // 2]
-    found = {
+    measures = {
         "kendall_tau": kendall_tau(predicted, actual),
         "spearman": spearman(predicted, actual),
         "pairwise_accuracy": pairwise_accuracy(predicted, actual),
@@ -78,11 +122,11 @@ def figures(predicted, actual, groups=None) -> dict[str, float]:
     }
     for share in TOPS:
         name = f"precision_at_top_{round(100 * share)}_percent"
-        found[name] = precision_at_top(predicted, actual, share) if len(actual) else float("nan")
+        measures[name] = precision_at_top(predicted, actual, share) if len(actual) else float("nan")
     if groups is not None:
         within = pairwise_accuracy_within(predicted, actual, groups)
-        found["pairwise_accuracy_within_groups"] = within
-    return found
+        measures["pairwise_accuracy_within_groups"] = within
+    return measures
 
 
 def mean_and_error(values) -> tuple[float, float]:
@@ -99,7 +143,7 @@ def standardised(values, among=None):
     """
     values = np.asarray(values, np.float64)
     among = values if among is None else np.asarray(among, np.float64)
-    if np.ptp(among) == 0:  # of which the standard deviation may come out as a rounding
+    if np.ptp(among) == 0:  # whose standard deviation may be a rounding error
         return np.zeros_like(values)
     return (values - np.mean(among)) / np.std(among)
 

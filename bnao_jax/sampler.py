@@ -1,31 +1,173 @@
-"""Which architecture of the pool trains next; pure jnp, for use inside a compiled step.
+"""Which architectures the next step trains; pure jnp, inside a compiled step.
 
-A rule turns what is known of a pool of P architectures into log weights float32[P]; a draw turns
-log weights and a key into an index. Padding (size 0, stratum -1) is never drawn, so that pools of
-different sizes can share one compiled program.
+A `Sampler` is two functions. `prepare` turns what is known of a pool of P architectures into
+arrays, once a pool; `draw` turns them and a key into the `Paths` of a step. The pool may be padded
+(costs of 0): padding is never drawn, so that pools of different sizes share one compiled program.
 
->>> sizes = jnp.array([100.0, 200.0, 700.0, 0.0])  # the last is padding
->>> weights = proportional(sizes)  # once per pool
->>> key, step = jax.random.key(0), 5
->>> int(draw(jax.random.fold_in(key, step), weights)) in (0, 1, 2)  # every step
+>>> pool, params = jnp.arange(4)[:, None], jnp.array([100.0, 200.0, 700.0, 0.0])  # 1 of padding
+>>> sampler = proportional()
+>>> prepared = sampler.prepare(pool, params)  # once a pool
+>>> paths = sampler.draw(jax.random.fold_in(jax.random.key(0), 5), prepared)  # every step
+>>> int(paths.rows[0]) in (0, 1, 2)
 True
->>> [round(float(count)) for count in expected_counts(weights, steps=1_000)]
+>>> [round(float(count)) for count in expected_counts(prepared.log_weights, steps=1_000)]
 [100, 200, 700, 0]
 
-Some rules draw of the whole space and not of a pool: strict fairness several architectures a step,
-`of_space` one with equal probabilities, `within` one whose cost lies within limits.
+A sampler of one's own is such a pair; no registry knows the names of them.
+
+Shapes: P rows of the padded pool, D decisions, K paths of a step.
 """
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+# Those that draw from the whole space and not from a pool.
 WHOLE_SPACE = ("strictly_fair", "whole_space", "constrained")
-RULES = ("proportional", "uniform", "stratified", *WHOLE_SPACE)
+NAMES = ("proportional", "uniform", "stratified", *WHOLE_SPACE)
 
 
-def proportional(sizes, exponent=1.0):
+class Paths(NamedTuple):
+    """What a step trains. All paths see the same images; their gradients are added.
+
+    Attributes:
+      architectures: int32[K, D].
+      rows: int32[K], where they are in the pool; P where they are not.
+    """
+
+    architectures: jax.Array
+    rows: jax.Array
+
+
+class Prepared(NamedTuple):
+    """A pool, prepared for drawing.
+
+    Attributes:
+      pool: int32[P, D].
+      log_weights: float32[P], of the probabilities of the rows; -inf for padding.
+      extra: whatever else `draw` needs.
+    """
+
+    pool: jax.Array
+    log_weights: jax.Array
+    extra: Any = ()
+
+
+class Sampler(NamedTuple):
+    """How paths are drawn.
+
+    Attributes:
+      name: what reports call it.
+      prepare: `prepare(pool int32[P, D], costs float64[P]) -> Prepared`, on the host. Padding has
+        the cost 0; the costs are the parameters of networks alone.
+      draw: `draw(key, prepared) -> Paths`, pure; the key is consumed.
+    """
+
+    name: str
+    prepare: Callable[..., Prepared]
+    draw: Callable[..., Paths]
+
+
+def _of_pool(name, log_weights_of) -> Sampler:
+    """One path a step, an architecture of the pool."""
+
+    def prepare(pool, costs):
+        return Prepared(np.asarray(pool, np.int32), log_weights_of(pool, costs))
+
+    def draw(key, prepared):
+        rows = draw_row(key, prepared.log_weights, (1,))
+        return Paths(jnp.asarray(prepared.pool)[rows], rows)
+
+    return Sampler(name, prepare, draw)
+
+
+def proportional(exponent=1.0) -> Sampler:
+    """Draws in proportion to size ** exponent: Balanced NAO's sampler.
+
+    Luo, Qin, Chen, "Balanced One-shot Neural Architecture Optimization", 2020, Eq. 3,
+    https://arxiv.org/abs/1909.10815.
+    """
+    log_weights_of = lambda pool, costs: log_proportional(costs, exponent)
+    return _of_pool("proportional", log_weights_of)
+
+
+def uniform() -> Sampler:
+    """Draws all of the pool equally likely: plain weight sharing, NAO-WS."""
+    return _of_pool("uniform", lambda pool, costs: log_proportional(costs, 0.0))
+
+
+def stratified(strata_of) -> Sampler:
+    """Draws a stratum, all equally likely, and within it an architecture.
+
+    `strata_of(pool [P, D]) -> int[P]` from 0.
+    """
+
+    def log_weights_of(pool, costs):
+        return log_stratified(np.where(np.asarray(costs) > 0, strata_of(np.asarray(pool)), -1))
+
+    return _of_pool("stratified", log_weights_of)
+
+
+def anywhere(name, draw_architecture) -> Sampler:
+    """One path a step, `draw_architecture(key) -> int32[D]`, in the pool or not."""
+
+    def prepare(pool, costs):
+        return Prepared(np.asarray(pool, np.int32), log_proportional(costs, 0.0))
+
+    def draw(key, prepared):
+        architecture = draw_architecture(key)[None]
+        same = (prepared.pool == architecture).all(1) & (prepared.log_weights > -jnp.inf)
+        row = jnp.where(same.any(), jnp.argmax(same), len(same))
+        return Paths(architecture, row[None])
+
+    return Sampler(name, prepare, draw)
+
+
+def whole_space(options) -> Sampler:
+    """Draws from the whole space, each of the `options` of each decision equally likely."""
+    return anywhere("whole_space", functools.partial(of_space, options=options))
+
+
+def constrained(options, cost, *, least, most, step) -> Sampler:
+    """Draws from the whole space within limits of the cost; see `within`."""
+    draw = functools.partial(of_space, options=options)
+    limits = dict(least=least, most=most, step=step)
+    return anywhere("constrained", lambda key: within(key, draw, cost, **limits))
+
+
+def strictly_fair(options, shared=None) -> Sampler:
+    """K paths a step that take each of the K options of every decision once; see `draw_fairly`.
+
+    The pool has to be the whole space.
+    """
+
+    def prepare(pool, costs):
+        pool, real, everything = np.asarray(pool, np.int32), np.asarray(costs) > 0, np.prod(options)
+        order = np.where(real, numbers(pool, options), everything)  # padding comes last
+        if not np.array_equal(np.unique(order[real]), np.arange(everything)):
+            raise ValueError(
+                f"strict fairness trains the whole space of {everything} architectures; the pool "
+                f"holds {len(np.unique(order[real]))} of them"
+            )
+        places = np.argsort(order, kind="stable").astype(np.int32)
+        return Prepared(pool, log_proportional(costs, 0.0), places)
+
+    def draw(key, prepared):
+        architectures = draw_fairly(key, options, shared)
+        return Paths(architectures, jnp.asarray(prepared.extra)[numbers(architectures, options)])
+
+    return Sampler("strictly_fair", prepare, draw)
+
+
+# What the samplers are made of.
+
+
+def log_proportional(sizes, exponent=1.0):
     """Log weights of P(x_i) = size_i^exponent / sum_j size_j^exponent.
 
     With exponent 1, Luo, Qin, Chen, "Balanced One-shot Neural Architecture Optimization", 2020,
@@ -36,19 +178,14 @@ def proportional(sizes, exponent=1.0):
     return jnp.where(real, exponent * jnp.log(jnp.where(real, sizes, 1.0)), -jnp.inf)
 
 
-def uniform(sizes):
-    """Log weights of equal probabilities: plain weight sharing, NAO-WS."""
-    return proportional(sizes, 0.0)
-
-
-def stratified(strata):
+def log_stratified(strata):
     """Log weights of equal probabilities of the strata int[P] that occur, and within each."""
     strata = jnp.asarray(strata, jnp.int32)
-    own = jnp.zeros(strata.shape[0] + 1, jnp.int32).at[strata].add(1)[strata]
-    return jnp.where(strata >= 0, -jnp.log(own.astype(jnp.float32)), -jnp.inf)
+    sizes = jnp.zeros(strata.shape[0] + 1, jnp.int32).at[strata].add(1)[strata]
+    return jnp.where(strata >= 0, -jnp.log(sizes.astype(jnp.float32)), -jnp.inf)
 
 
-def draw(key, log_weights, shape=()):
+def draw_row(key, log_weights, shape=()):
     """Draws indices int32[*shape] with probability proportional to exp(log_weights) [P]."""
     return jax.random.categorical(key, log_weights, shape=shape).astype(jnp.int32)
 
@@ -62,7 +199,7 @@ def option_shares(counts, pool, options):
     """How the training is divided among the options of each decision: D arrays [options of it].
 
     Args:
-      counts: how often each architecture trains, [P]: found ones or `expected_counts`.
+      counts: how often each architecture trains, [P]: counted or `expected_counts`.
       pool: int32[P, D].
       options: how many each of the D decisions has.
     """
@@ -101,15 +238,15 @@ def within(key, draw, cost, *, least, most, step, tries=1_000):
     def next_try(carry):
         number, best, off = carry
         drawn = draw(jax.random.fold_in(key, number))
-        found = distance(drawn)
-        return number + 1, jnp.where(found < off, drawn, best), jnp.minimum(found, off)
+        distant = distance(drawn)
+        return number + 1, jnp.where(distant < off, drawn, best), jnp.minimum(distant, off)
 
     first = draw(jax.random.fold_in(key, 0))
     wanted = lambda carry: (carry[0] < tries) & (carry[2] > 0)
     return lax.while_loop(wanted, next_try, (1, first, distance(first)))[1]
 
 
-def strictly_fair(key, options, shared=None):
+def draw_fairly(key, options, shared=None):
     """Draws K architectures int32[K, D] that take, at every decision, each of K options once.
 
     Chu, Zhang, Xu, "FairNAS: Rethinking Evaluation Fairness of Weight Sharing Neural Architecture
@@ -119,7 +256,7 @@ def strictly_fair(key, options, shared=None):
       key: random key, consumed.
       options: K at each of the D decisions.
       shared: a decision at which all K take the same option, drawn with equal probabilities, as
-        `optimizer.separated_momentum` needs it; or None.
+        `path_rules.separate_momentum` needs it; or None.
 
     Raises:
       ValueError: the decisions have different numbers of options.

@@ -4,15 +4,140 @@ Knows slots, not members: the strategy, and how to train and to evaluate, are pa
 shared weights are trained only once (SPOS), later rounds score and propose alone.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from bnao_jax.space import SearchSpace
+from bnao_jax.decisions import Decisions
+from bnao_jax.settings import (
+    ARCHITECTURES,
+    LIMIT,
+    SECONDS,
+    SWITCH,
+    TEXT,
+    SettingError,
+    Settings,
+    one_of,
+    setting,
+    several,
+    whole,
+)
 from bnao_jax.strategies.strategy import Strategy
 
 TRAIN, EVALUATE, PROPOSE = range(3)  # the phases of a round
+STRATEGIES = ("nao", "evolution", "bonas", "random")
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundsSettings(Settings):
+    """How many architectures are searched, and within which limits."""
+
+    initial: int = setting(1_000, whole(1, ARCHITECTURES), "random architectures of round 1")
+    rounds: int = setting(4, whole(1, ARCHITECTURES), "of training, scoring and proposing")
+    trained_rounds: int = setting(
+        0, whole(0, ARCHITECTURES), "first rounds that train; the others score what is new; 0: all"
+    )
+    proposals: int = setting(300, whole(0, ARCHITECTURES), "new architectures of each later round")
+    max_params: int | None = setting(
+        None, LIMIT, "limit of the stand-alone network at config.network"
+    )
+    max_macs: int | None = setting(None, LIMIT, "the same for multiply-adds of one image")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.rounds > 1 and self.proposals < 1:
+            raise SettingError("proposals must be at least 1 where there are later rounds")
+        if self.trained_rounds > self.rounds:
+            raise SettingError(
+                f"trained_rounds={self.trained_rounds} exceeds config.search.rounds={self.rounds}"
+            )
+
+    @property
+    def rounds_that_train(self) -> int:
+        """Rounds that train the supernet, the first ones."""
+        return self.trained_rounds or self.rounds
+
+    @property
+    def population_size(self) -> int:
+        """Architectures of all rounds together."""
+        return self.initial + (self.rounds - 1) * self.proposals
+
+    def check_space(self, decisions, *, baseline):
+        """Raises SettingError where a space holds too few architectures, or they are too many."""
+        needed = self.population_size + baseline
+        if needed > decisions.cardinality:
+            raise SettingError(
+                f"initial, proposals and rounds ask for {needed} different architectures; "
+                f"{decisions.name} holds {decisions.cardinality}"
+            )
+        if needed > ARCHITECTURES:
+            raise SettingError(
+                f"initial, proposals, rounds and random_baseline ask for {needed} architectures "
+                f"together; the most is {ARCHITECTURES}"
+            )
+
+    def scored_architectures(self, *, rescored=True) -> np.ndarray:
+        """How many architectures each round scores: int64[rounds]; `rescored` as in `search`."""
+        number = np.arange(self.rounds)
+        new = np.where(number == 0, self.initial, self.proposals)
+        again = (number < self.rounds_that_train) & rescored
+        return np.where(again, np.cumsum(new), new)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSettings(RoundsSettings):
+    """A search with shared weights; the defaults are Balanced NAO's."""
+
+    strategy: str = setting("nao", one_of(STRATEGIES), "who proposes")
+    max_latency: float | None = setting(
+        None, SECONDS, "limit in seconds, of a batch of latency_batch"
+    )
+    latencies: str = setting(
+        "", TEXT, "file that launch.inspect --latency has printed, for max_latency"
+    )
+    latency_batch: int = setting(1, whole(1), "images")
+    random_baseline: int = setting(
+        100, whole(0, ARCHITECTURES), "random architectures scored at the end, for comparison"
+    )
+    report: bool = setting(True, SWITCH, "report.html at the end")
+
+    def check_supernet(self, supernet):
+        """Raises SettingError where the settings of a supernet do not go with a search."""
+        if supernet.sampler == "strictly_fair":
+            raise SettingError(
+                "strategy proposes pools, and config.supernet.sampler='strictly_fair' draws from "
+                "the whole space; it goes with launch.rank alone"
+            )
+        if not supernet.from_scratch:
+            return
+        if self.trained_rounds not in (0, self.rounds):
+            raise SettingError(
+                f"trained_rounds={self.trained_rounds}: with config.supernet.from_scratch=True "
+                "every round has to train"
+            )
+        if self.random_baseline:
+            raise SettingError(
+                f"random_baseline={self.random_baseline}: with config.supernet.from_scratch=True "
+                "no weights are trained for it to be scored with; set it to 0"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonSettings(Settings):
+    """Which strategies are compared on a table."""
+
+    column: str = setting("cifar10_valid_acc_12ep", TEXT, "of the truth: what strategies see")
+    final_column: str = setting("cifar10_test_acc_200ep", TEXT, "of the truth: what judges them")
+    strategies: tuple[str, ...] = setting(
+        STRATEGIES, several(STRATEGIES.__contains__, f"of {list(STRATEGIES)}"), "compared"
+    )
+    evaluations: tuple[int, ...] = setting(
+        (200, 300),
+        several(whole(1).holds, "whole numbers of at least 1"),
+        "after which they are judged",
+    )
 
 
 class Population(NamedTuple):
@@ -22,12 +147,14 @@ class Population(NamedTuple):
       pool: int32[P, D].
       born: int32[P], the round, from 1, that an architecture was proposed for.
       scores: float32[P] of the last evaluation, higher is better; NaN before the first.
+      measured: float32[P, M], what they were last measured by; NaN before the first time.
       counts: int64[P], steps that trained exactly this architecture.
     """
 
     pool: np.ndarray
     born: np.ndarray
     scores: np.ndarray
+    measured: np.ndarray
     counts: np.ndarray
 
     def best(self, size: int) -> np.ndarray:
@@ -51,13 +178,21 @@ class SearchState(NamedTuple):
     strategy: Any
 
 
-def begin(key, strategy: Strategy, seeds) -> SearchState:
-    """The state before round 1, whose architectures are `seeds` int32[P, D]."""
-    size = len(seeds)
+def begin(key, strategy: Strategy, initial, *, measures=1) -> SearchState:
+    """The state before round 1.
+
+    Args:
+      key: random key, consumed.
+      strategy: the strategy.
+      initial: int32[P, D], the architectures of round 1.
+      measures: M, how many numbers an evaluation gives for each architecture.
+    """
+    size = len(initial)
     population = Population(
-        np.asarray(seeds, np.int32),
+        np.asarray(initial, np.int32),
         np.ones(size, np.int32),
         np.full(size, np.nan, np.float32),
+        np.full((size, measures), np.nan, np.float32),
         np.zeros(size, np.int64),
     )
     return SearchState(1, TRAIN, population, strategy.init(key))
@@ -66,13 +201,14 @@ def begin(key, strategy: Strategy, seeds) -> SearchState:
 def search(
     key,
     state: SearchState,
-    space: SearchSpace,
+    decisions: Decisions,
     strategy: Strategy,
     *,
     train,
     evaluate,
     rounds: int,
     proposals: int,
+    objective=lambda pool, measured: measured[:, 0],
     trained_rounds: int | None = None,
     rescored: bool = True,
     on_phase=lambda state: None,
@@ -86,38 +222,46 @@ def search(
     Args:
       key: random key of the whole search; round l uses `fold_in(key, l)`.
       state: from `begin`, or a state that was kept.
-      space: the search space.
+      decisions: those of the space.
       strategy: proposes and learns.
       train: `train(round, pool [P, D]) -> counts int[P]`: trains the shared weights on the round's
         architectures and tells how often each was drawn.
-      evaluate: `evaluate(round, pool [P, D], wanted bool[P]) -> float32[P]`: scores of all. Those
-        wanted are to be measured with the shared weights; the others, see `rescored` and
-        `trained_rounds`, have been.
+      evaluate: `evaluate(round, pool [P', D]) -> float32[P']` or [P', M]: measures architectures
+        with the shared weights. What was measured before and is not measured again, see `rescored`
+        and `trained_rounds`, the search keeps.
       rounds: L, rounds in all.
       proposals: architectures proposed for each round after the first.
+      objective: `objective(pool [P, D], measured [P, M]) -> float32[P]`: the scores of all, higher
+        is better; by default the first of what was measured.
       trained_rounds: the first so many rounds train, the others only score and propose; None: all.
-      rescored: whether rounds that train score everything again, as weights that are trained on
-        want; if not, they are measured in the round that they were proposed for, once.
+      rescored: whether rounds that train measure everything again, as weights that are trained on
+        want; if not, each is measured in the round that it was proposed for, once.
       on_phase: called with the state after each phase.
       on_part: called with the state, the parts done and all parts, while the strategy learns.
       on_round: called with the state and the strategy's facts at the end of each round.
+
+    Raises:
+      ValueError: what was passed in, or what it returned, has the wrong shape or is not finite.
     """
     trained_rounds = rounds if trained_rounds is None else trained_rounds
+    if not 0 <= trained_rounds <= rounds:
+        raise ValueError(f"trained_rounds={trained_rounds} must be from 0 to rounds={rounds}")
+    decisions.check(state.population.pool)
     while state.round <= rounds:
         number, facts = state.round, {}
         propose_key, tell_key = jax.random.split(jax.random.fold_in(key, number))
-        if state.phase == TRAIN:
+        if state.phase == TRAIN and number <= trained_rounds:
             state = _trained(state, train)
             on_phase(state)
-        if state.phase == EVALUATE:
+        if state.phase in (TRAIN, EVALUATE):
             everything = rescored and number <= trained_rounds
-            state = _evaluated(state, evaluate, everything=everything)
+            state = _evaluated(state, decisions, evaluate, objective, everything=everything)
             on_phase(state)
         if number < rounds:
-            state, facts = _told(state, tell_key, strategy, on_part)
-            seen = space.keys(state.population.pool)
+            state, facts = _learned(state, tell_key, strategy, on_part)
+            seen = decisions.keys(state.population.pool)
             proposed, asked = strategy.ask(state.strategy, propose_key, proposals, seen)
-            facts = facts | asked
+            proposed, facts = _checked(decisions, proposed, proposals, strategy), facts | asked
         on_round(state, facts)
         if number < rounds:
             state = state._replace(population=_enlarge(state.population, proposed, number + 1))
@@ -130,33 +274,72 @@ def search(
 def _trained(state, train):
     population = state.population
     new = population.born == state.round
+    trained = np.asarray(train(state.round, population.pool[new]))
+    if trained.shape != (new.sum(),):
+        raise ValueError(
+            f"train gave counts of the shape {list(trained.shape)}, not [{new.sum()}], one for "
+            "each architecture"
+        )
     counts = population.counts.copy()
-    counts[new] += train(state.round, population.pool[new])
+    counts[new] += trained
     return state._replace(phase=EVALUATE, population=population._replace(counts=counts))
 
 
-def _evaluated(state, evaluate, *, everything):
+def _evaluated(state, decisions, evaluate, objective, *, everything):
     population = state.population
     # Without training the weights, and so what the others reach with them, are what they were.
     wanted = (population.born == state.round) | everything
-    scores = np.asarray(evaluate(state.round, population.pool, wanted), np.float32)
-    return state._replace(phase=PROPOSE, population=population._replace(scores=scores))
+    results = np.asarray(evaluate(state.round, population.pool[wanted]), np.float32)
+    results = results[:, None] if results.ndim == 1 else results
+    expected = int(wanted.sum()), population.measured.shape[1]
+    if results.shape != expected:
+        raise ValueError(
+            f"evaluate gave results of the shape {list(results.shape)}, not {list(expected)}"
+        )
+    _check_finite("evaluate", results, population.pool[wanted], decisions)
+    measured = population.measured.copy()
+    measured[wanted] = results
+    scores = np.asarray(objective(population.pool, measured), np.float32)
+    if scores.shape != (len(population.pool),):
+        raise ValueError(
+            f"objective gave scores of the shape {list(scores.shape)}, not [{len(population.pool)}]"
+        )
+    _check_finite("objective", scores, population.pool, decisions)
+    population = population._replace(measured=measured, scores=scores)
+    return state._replace(phase=PROPOSE, population=population)
 
 
-def _told(state, key, strategy, on_part):
-    def on_known(known, done, total):
-        on_part(state._replace(strategy=known), done, total)
+def _check_finite(name, values, pool, decisions):
+    """Raises ValueError naming the first architecture whose values are not finite."""
+    wrong = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+    if wrong.any():
+        row = wrong.argmax()
+        raise ValueError(f"{name} gave {values[row]} for {decisions.format(pool[row])}")
 
-    population = state.population
-    known, facts = strategy.tell(state.strategy, key, population.pool, population.scores, on_known)
-    return state._replace(strategy=known), facts
+
+def _learned(state, key, strategy, on_part):
+    def on_state(learner, done, total):
+        on_part(state._replace(strategy=learner), done, total)
+
+    pool, scores = state.population.pool, state.population.scores
+    learner, facts = strategy.tell(state.strategy, key, pool, scores, on_state)
+    return state._replace(strategy=learner), facts
+
+
+def _checked(decisions, proposed, size, strategy):
+    """The proposals of a strategy; ValueError where they are not what was asked for."""
+    proposed = decisions.check(proposed)
+    if len(proposed) != size:
+        raise ValueError(f"{strategy.name} proposed {len(proposed)} architectures, not {size}")
+    return proposed
 
 
 def _enlarge(population, proposed, number):
-    size = len(proposed)
+    size, measures = len(proposed), population.measured.shape[1]
     return Population(
         np.concatenate([population.pool, proposed]),
         np.concatenate([population.born, np.full(size, number, np.int32)]),
         np.concatenate([population.scores, np.full(size, np.nan, np.float32)]),
+        np.concatenate([population.measured, np.full((size, measures), np.nan, np.float32)]),
         np.concatenate([population.counts, np.zeros(size, np.int64)]),
     )

@@ -31,7 +31,7 @@ def get_config(variant: str = ""):
     scoring.statistics, scoring.calibration_images = "estimated", 512 if variant else 10_000
     search = config.search
     search.strategy = "bonas"
-    search.control = 0  # it would be scored with weights that were trained for others
+    search.random_baseline = 0  # it would be scored with weights that were trained for others
     if not variant:
-        search.seeds, search.rounds, search.proposals = 100, 5, 100
+        search.initial, search.rounds, search.proposals = 100, 5, 100
     return config

@@ -33,37 +33,37 @@ from configs import cifar_train
 def get_config(variant: str = "") -> ConfigDict:
     """The paper's recipe; the variant is a number of devices, or "smoke"."""
     config = cifar_train.get_config()
-    config.checkpoint_every_steps = 5_000  # training steps between two checkpoints
+    config.checkpoint_every_steps = 5_000
 
     config.data = data = ConfigDict()
-    data.name = "imagenet2012"  # imagenet2012 (TFDS), folder
-    data.data_dir = ""  # where TFDS has prepared it; "": TFDS's default folder
-    data.path = ""  # folder of name=folder
-    data.train_examples = 0  # images to train on; 0: all but the held out ones
+    data.name = "imagenet2012"
+    data.data_dir = ""
+    data.path = ""
+    data.train_examples = 0
     # Images of the train split held out: the best checkpoint is by them, and the validation split
     # is the test, once at the end. 0: none; the validation split takes their place, without a test.
     data.valid_examples = 0
-    data.image_size = 224  # side of the images that the network sees, pixels
-    data.least_area = 0.08  # of a random crop, share of the image
+    data.image_size = 224
+    data.least_area = 0.08
     data.flip = True
-    data.jitter = 0.4  # most change of brightness, contrast, saturation, as a share; 0: none
-    data.centre = 0.875  # side of the crop to evaluate with, share of the image's shorter side
-    data.workers = 16  # processes of each host process that decode; 0: its own threads
+    data.jitter = 0.4
+    data.centre = 0.875
+    data.workers = 16
 
-    config.network.channels = 48  # C, width of the first stage
-    config.network.cells = 4  # N, (normal) cells a stage
-    config.network.stem = "imagenet"  # cifar: full resolution, imagenet: an eighth
+    config.network.channels = 48
+    config.network.cells = 4
+    config.network.stem = "imagenet"
 
     config.train = train = cifar_train.recipe()
     train.epochs = 250
-    train.schedule = "exponential"  # by rate_decay an epoch, cosine to learning_rate_end
+    train.schedule = "exponential"
     train.learning_rate, train.rate_decay = 0.1, 0.97
     train.weight_decay = 3e-5
     train.label_smoothing = 0.1
     train.dropout, train.drop_path_keep = 0.0, 1.0
     train.evaluate_every_epochs = 1
-    train.max_macs = placeholder(int)  # multiply-adds of one image above which it refuses
-    train.max_macs = 600_000_000  # the mobile setting; None: no limit
+    train.max_macs = placeholder(int)  # so that None may be given
+    train.max_macs = 600_000_000
 
     if variant == "smoke":
         return _smoke(config)

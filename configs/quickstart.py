@@ -24,8 +24,8 @@ def get_config():
     config.supernet.epochs, config.supernet.learning_rate = 40, 0.05
     config.scoring.batch_size, config.scoring.per_dispatch = 100, 16
 
-    config.search.seeds, config.search.rounds, config.search.proposals = 100, 3, 40
-    config.search.control = 40
-    config.nao.seeds, config.nao.epochs, config.nao.exchanges = 40, 20, 4
+    config.search.initial, config.search.rounds, config.search.proposals = 100, 3, 40
+    config.search.random_baseline = 40
+    config.nao.parents, config.nao.epochs, config.nao.exchanges = 40, 20, 4
     config.final.top, config.final.epochs, config.final.auxiliary = 2, 10, False
     return config

@@ -29,9 +29,10 @@ from configs import cifar
 def get_config(variant: str = "") -> ConfigDict:
     """The protocol of the benchmark; variant "smoke" for minutes on two CPU cores."""
     config = cifar.get_config()
+    config.job = "rank"
     del config.search, config.nao, config.evolution, config.bonas, config.final
-    config.seeds = 3  # supernets trained, from `seed` on, on the same images
-    config.truth = ""  # file of known accuracies
+    config.seeds = 3
+    config.truth = ""
 
     config.data.split = "nasbench201"
     config.data.train_examples, config.data.valid_examples = 25_000, 25_000
@@ -48,10 +49,10 @@ def get_config(variant: str = "") -> ConfigDict:
     config.scoring.per_dispatch, config.scoring.score = 64, "loss"  # whose figures stand on top
 
     config.rank = rank = ConfigDict()
-    rank.column = "cifar10_test_acc_200ep"  # of the truth
-    rank.architectures = 0  # random ones that are scored; 0: all. All are trained.
-    rank.points = 5  # times in the training, evenly, that scores are taken; the last is its end
-    rank.point_architectures = 500  # scored at the others
+    rank.column = "cifar10_test_acc_200ep"
+    rank.architectures = 0
+    rank.points = 5
+    rank.point_architectures = 500
 
     if variant == "smoke":
         return _smoke(config)

@@ -32,8 +32,9 @@ def get_config(variant: str = "") -> ConfigDict:
         del config.rank
     else:
         del config.search, config.nao, config.evolution, config.bonas
-        config.seeds = 3  # supernets of each kind
+        config.seeds = 3
         config.truth = ""  # file of known accuracies; "": architectures are trained alone
+    config.job = "study"
     del config.supernet.epochs, config.supernet.sampler, config.final.top
     config.final.epochs, config.scoring.score = 600, "accuracy"
 
@@ -42,7 +43,7 @@ def get_config(variant: str = "") -> ConfigDict:
     study.candidates = 1_000  # random ones, of which the similar have the sizes next to the median
     study.epochs = (5, 10, 20, 30, 50)  # of a supernet; each length is trained from the beginning
     study.samplers = ("uniform", "proportional")  # the first is what the others are compared with
-    study.column = "cifar10_test_acc_200ep"  # of the truth
+    study.column = "cifar10_test_acc_200ep"
 
     if variant == "nasbench201":
         config.seeds = 3

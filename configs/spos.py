@@ -53,7 +53,7 @@ def get_config(variant: str = "") -> ConfigDict:
     search = config.search
     # A round is a generation: 25 mutants and 25 crossed of the 10 best.
     search.strategy = "evolution"
-    search.seeds, search.rounds, search.proposals = 50, 20, 50
+    search.initial, search.rounds, search.proposals = 50, 20, 50
     search.trained_rounds = 1
     search.max_macs = 330_000_000
 
@@ -98,6 +98,6 @@ def _smoke(config):
     config.supernet.sampler = "constrained"
     config.supernet.macs_least, config.supernet.macs_most = 3_000_000, 4_200_000
     config.supernet.macs_step = 300_000
-    config.search.seeds, config.search.rounds, config.search.proposals = 10, 4, 10
-    config.search.max_macs, config.search.control = 3_600_000, 10
+    config.search.initial, config.search.rounds, config.search.proposals = 10, 4, 10
+    config.search.max_macs, config.search.random_baseline = 3_600_000, 10
     config.final.epochs, config.final.batch_size = 4, 64

@@ -24,20 +24,27 @@ def get_config() -> ConfigDict:
     for name in ("rank", "data", "supernet", "scoring", "devices", "tensorboard"):
         del config[name]
     del config.checkpoint_every_steps, config.checkpoint_every_seconds
-    config.seeds = 20  # searches of each strategy, from `seed` on
+    config.job = "comparison"
+    config.seeds = 20
 
     config.search = search.search
-    for name in ("strategy", "control", "report", "max_latency", "latencies", "latency_batch"):
+    for name in (
+        "strategy",
+        "random_baseline",
+        "report",
+        "max_latency",
+        "latencies",
+        "latency_batch",
+    ):
         del config.search[name]
-    config.search.seeds, config.search.rounds, config.search.proposals = 100, 5, 50
+    config.search.initial, config.search.rounds, config.search.proposals = 100, 5, 50
     config.nao, config.evolution, config.bonas = search.nao, search.evolution, search.bonas
-    config.nao.seeds, config.nao.epochs = 50, 300
+    config.nao.parents, config.nao.epochs = 50, 300
     config.nao.exchanges = 1  # no two decisions of this space commute
 
     config.comparison = comparison = ConfigDict()
-    # those compared: nao, bonas, evolution, random
     comparison.strategies = ("nao", "bonas", "evolution", "random")
-    comparison.column = "cifar10_valid_acc_12ep"  # of the truth: what strategies see
-    comparison.final_column = "cifar10_test_acc_200ep"  # what the best found is judged by
-    comparison.evaluations = (100, 200, 300)  # after which it is judged, in the table
+    comparison.column = "cifar10_valid_acc_12ep"
+    comparison.final_column = "cifar10_test_acc_200ep"
+    comparison.evaluations = (100, 200, 300)
     return config

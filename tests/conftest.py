@@ -16,7 +16,7 @@ import jax
 import pytest
 
 from bnao_jax.nn.operations import AVERAGE_POOL, IDENTITY, MAX_POOL, ZERO, dilated, separable
-from bnao_jax.spaces.nao import space as nao_space
+from bnao_jax.spaces.nao import outline as nao_space
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(100_000, 10, 10)  # tracing makes many objects: the collector took a fifth of it
@@ -44,10 +44,10 @@ def compiled(tmp_path_factory):
 
 # The longest first: what comes last would leave one of two cores idle.
 LONGEST = (
-    *("test_resume", "test_launch", "test_benchmark", "test_processes", "test_nao_supernet"),
-    *("test_examples", "test_trained", "test_rank", "test_train", "test_strategies"),
-    *("test_imagenet", "test_streaming", "test_shufflenet", "test_supernet_training"),
-    *("test_report", "test_nao_network", "test_searching", "test_study", "test_fuzz"),
+    *("test_processes", "test_resume", "test_nao_supernet", "test_benchmark", "test_supernet"),
+    *("test_strategies", "test_launch", "test_trained", "test_searching", "test_controller"),
+    *("test_report", "test_nasbench201", "test_rank", "test_shifts", "test_study"),
+    *("test_data", "test_nao_network", "test_shufflenet", "test_fuzz", "test_nao_cost"),
 )
 
 

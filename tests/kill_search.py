@@ -12,9 +12,10 @@ import subprocess
 import sys
 import time
 
-from test_resume import assert_same_end
-
 ROOT = pathlib.Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests/whole"))
+from test_resume import assert_same_end  # noqa: E402
+
 OFTEN = ("--config.checkpoint_every_seconds=1", "--config.checkpoint_every_steps=50")
 
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 from tiny import tiny
 
-from launch import wiring
+from launch.config.plan import read
 
 
-def make_run(folder, *, config=None, rounds=3, seeds=30, proposals=12, finished=True, seed=0):
+def make_run(folder, *, config=None, rounds=3, initial=30, proposals=12, finished=True, seed=0):
     """Writes what a search leaves; its scores grow from round to round. Returns the config.
 
     Scores other than accuracies are the accuracies minus 2.
@@ -19,33 +19,41 @@ def make_run(folder, *, config=None, rounds=3, seeds=30, proposals=12, finished=
     def measured(accuracy):
         return {"score": accuracy + shift, "accuracy": accuracy, "loss": 2 - accuracy}
 
-    config.search.seeds, config.search.rounds, config.search.proposals = seeds, rounds, proposals
-    config.search.control = 10
-    outline = wiring.make_outline(config, 10)
-    cost_of = wiring.make_cost(config, outline, (8, 8, 1))
-    pool = np.asarray(outline.space.random(wiring.key_of(config), seeds + rounds * proposals + 10))
-    cost, folder = cost_of(pool), folder
+    config.search.initial, config.search.rounds, config.search.proposals = (
+        initial,
+        rounds,
+        proposals,
+    )
+    config.search.random_baseline = 10
+    job, size = read(config), initial + rounds * proposals + 10
+    space = job.space()
+    pool = np.asarray(space.decisions.random(job.key, size))
+    cost = space.cost(pool, (8, 8, 1))
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
-        {"arch": outline.space.format(row), "params": int(params), "macs": int(macs)}
+        {"arch": space.decisions.format(row), "params": int(params), "macs": int(macs)}
         for row, params, macs in zip(pool, cost.params, cost.macs, strict=True)
     ]
     control, rows = rows[:10], rows[10:]
     for row in control:
         row |= measured(round(float(draw.uniform(0.1, 0.5)), 4))
-    rows, metrics, seconds = rows[: seeds + (rounds - 1) * proposals], [], 0.0
+    rows, metrics, seconds = rows[: initial + (rounds - 1) * proposals], [], 0.0
     for number in range(1, rounds + 1):
-        own = rows[:seeds] if number == 1 else rows[seeds:][(number - 2) * proposals :][:proposals]
-        sizes = np.array([row["params"] for row in own], float)
-        counts = draw.multinomial(20 * len(own), sizes / sizes.sum())
-        for row, count in zip(own, counts, strict=True):
+        new = (
+            rows[:initial]
+            if number == 1
+            else rows[initial:][(number - 2) * proposals :][:proposals]
+        )
+        sizes = np.array([row["params"] for row in new], float)
+        counts = draw.multinomial(20 * len(new), sizes / sizes.sum())
+        for row, count in zip(new, counts, strict=True):
             accuracy = round(float(draw.uniform(0.1, 0.4 + 0.5 * number / rounds)), 4)
             row |= {"round": number, **measured(accuracy), "times_trained": int(count)}
         for step in range(5, 101, 5):
             seconds += 0.5
             loss = {"step": step, "loss": 2.5 / number - step / 200, "learning_rate": 0.05}
             metrics.append({"seconds": seconds, "phase": "train", "round": number, **loss})
-        metrics.append({"seconds": seconds, "phase": "round", "round": number, **_facts(draw, own)})
+        metrics.append({"seconds": seconds, "phase": "round", "round": number, **_facts(draw, new)})
         if number == rounds:
             del metrics[-1]["decoded"]
     finals = [
@@ -69,12 +77,12 @@ def make_run(folder, *, config=None, rounds=3, seeds=30, proposals=12, finished=
     return config
 
 
-def _facts(draw, own):
-    scores = [row["score"] for row in own]
+def _facts(draw, new):
+    scores = [row["score"] for row in new]
     predicted = [score + draw.normal(0, 0.05) for score in scores[:8]]
     ascent = {"decoded": 20, "decoded_new": 12, "decoded_repeated": 6, "decoded_beyond_limit": 2}
     ascent |= {"decoded_invalid": 0, "filled_at_random": 0, "largest_step_size": 2}
-    accuracies = [row["accuracy"] for row in own]
+    accuracies = [row["accuracy"] for row in new]
     means = {"accuracy_of_best": max(accuracies), "mean_accuracy": float(np.mean(accuracies))}
     means |= {"best": max(scores), "mean": float(np.mean(scores))}
     means |= {"new_best": max(scores), "new_mean": float(np.mean(scores))}

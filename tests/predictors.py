@@ -18,13 +18,13 @@ from bnao_jax import surrogate
 from bnao_jax.ground_truth import load
 from bnao_jax.ranking import kendall_tau
 from bnao_jax.spaces.nasbench201.graph import graph_form
-from bnao_jax.spaces.nasbench201.space import nasbench201_space
+from bnao_jax.spaces.nasbench201.outline import nasbench201_decisions
 from bnao_jax.strategies.bonas import HIGH, LOW
 from bnao_jax.strategies.nao import controller_of
 from bnao_jax.strategies.strategy import Range
 
 COLUMN = "cifar10_valid_acc_12ep"
-SPACE, FORM = nasbench201_space(), graph_form()
+SPACE, FORM = nasbench201_decisions(), graph_form()
 EPOCHS = 300, 1_000  # of NAO's controller
 
 

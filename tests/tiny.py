@@ -13,6 +13,8 @@ import signal
 import threading
 
 import conftest  # noqa: F401  names the tiny operations, and asks for eight devices
+import jax
+import toys
 
 from configs import quickstart
 
@@ -27,11 +29,23 @@ def tiny():
     config.data.train_examples, config.data.valid_examples = 128, 40
     config.supernet.epochs, config.supernet.batch_size = 2, 32
     config.scoring.batch_size, config.scoring.per_dispatch = 32, 4
-    config.search.seeds, config.search.rounds, config.search.proposals = 12, 4, 4
-    config.search.control = 4
-    config.nao.seeds, config.nao.epochs, config.nao.exchanges = 6, 2, 2
+    config.search.initial, config.search.rounds, config.search.proposals = 12, 4, 4
+    config.search.random_baseline = 4
+    config.nao.parents, config.nao.epochs, config.nao.exchanges = 6, 2, 2
     config.final.top, config.final.epochs, config.final.batch_size = 2, 1, 32
     config.search.max_params, config.search.report = 4_000, False
+    return config
+
+
+def brief(cache, *, devices=1, finals=1):
+    """The program's search: its programs are traced, at each start, faster than the NAO space's."""
+    config = tiny()
+    config.compilation_cache, config.devices = str(cache), devices
+    config.checkpoint_every_steps = 3
+    config.search.rounds, config.search.random_baseline, config.final.top = 2, 0, finals
+    config.space.name, config.network.cells, config.search.max_params = "nasbench201", 1, 5_000
+    config.supernet.drop_path_keep = config.final.drop_path_keep = 1.0
+    config.final.auxiliary = False
     return config
 
 
@@ -58,6 +72,8 @@ class Assassin:
 
         class Watched(search):
             def __init__(this, *args):
+                # Small programs are kept too: there are many, and every start compiles them.
+                jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
                 super().__init__(*args)
                 between, keep = this.keeper.between, this.keeper.keep
 
@@ -83,7 +99,8 @@ class Assassin:
 
 def main():
     """Runs the search with what the arguments ask for."""
-    from launch import processes, searching
+    from launch.run import processes
+    from launch.search import job as search_job
 
     parser = argparse.ArgumentParser()
     parser.add_argument("workdir")
@@ -97,20 +114,12 @@ def main():
     parser.add_argument("--finals", type=int, default=1)
     args = parser.parse_args()
     place, _, number = args.kill.rpartition(":")
-    config = tiny()
-    config.compilation_cache = args.cache
-    config.checkpoint_every_steps = 3
-    config.search.rounds, config.search.control, config.final.top = 2, 0, args.finals
-    # Its programs are traced, at each start, faster than the NAO space's.
-    config.space.name, config.network.cells, config.search.max_params = "nasbench201", 1, 5_000
-    config.supernet.drop_path_keep = config.final.drop_path_keep = 1.0
-    config.final.auxiliary = False
-    config.devices = args.devices
+    config = brief(args.cache, devices=args.devices, finals=args.finals)
     processes.join(args.coordinator, args.processes, args.process)
     with open(args.log, "a", encoding="utf-8") as log:
-        searching.Search = Assassin(log, place, int(number)).watch(searching.Search)
+        search_job.Search = Assassin(log, place, int(number)).watch(search_job.Search)
         with processes.together():
-            raise SystemExit(searching.run(config, args.workdir))
+            raise SystemExit(toys.run(search_job, config, args.workdir))
 
 
 if __name__ == "__main__":

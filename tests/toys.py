@@ -2,10 +2,16 @@
 
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnao_jax import supernet_training
+from bnao_jax import oneshot
+from bnao_jax.spaces.space import Space
+from bnao_jax.training import network as network_training
+from bnao_jax.training import supernet as supernet_training
+from bnao_jax.training.standalone import Standalone
+from launch.config.plan import Plan, plan
 
 
 class Broken(Exception):
@@ -26,15 +32,52 @@ def train(rate=0.5, failing=-1):
     """Adds to the only weight a number that depends on the step; fails at a step."""
 
     def train(state, material, key, steps):
-        weight, counts = state.params["w"], np.zeros(len(material.pool), np.int32)
+        weight, counts = state.params["w"], np.zeros(len(material.prepared.pool), np.int32)
         for step in range(int(state.step), int(state.step + steps)):
             weight = weight + np.float32(np.sin(step + 1.0)) * rate
             counts[step % 4] += 1
         failed = failing if int(state.step) <= failing < int(state.step + steps) else -1
-        report = supernet_training.Report(1.0, 0.5, counts, failed, material.pool[0])
+        report = supernet_training.Report(1.0, 0.5, counts, failed, material.prepared.pool[0])
         return supernet_training.State({"w": weight}, state.optimizer, state.step + steps), report
 
     return train
+
+
+def put_for_supernets(patch, *, evaluate, steps, training=None, weight=lambda seed: 1.0):
+    """Lets all supernets be toys of one weight, and each dispatch train one step.
+
+    `steps(plan)` is how many there are, `weight(seed)` what they begin with.
+    """
+
+    def supernet(plan, space, images, devices):
+        paths = plan.settings.supernet.make_sampler(space, images.image_shape)
+        return oneshot.Programs(training or train(), recipe(steps(plan)), evaluate, paths, ())
+
+    def initial_weights(space, key, image_shape):
+        return {"w": np.float32(weight(int(jax.random.key_data(key)[-1])))}
+
+    patch.setattr(Plan, "supernet", supernet)
+    patch.setattr(Space, "initial_weights", initial_weights)
+    patch.setattr(oneshot, "DISPATCH_SECONDS", 0.0)
+
+
+def put_for_networks(patch, make, *, weight=0.0):
+    """Lets networks alone be toys of one weight, and each dispatch train one step.
+
+    `make(plan, images, architecture)` gives their recipe, training and evaluation.
+    """
+
+    def alone(plan, space, images, architecture, key, devices):
+        state = network_training.State({"w": np.float64(weight)}, {}, (), np.int32(0))
+        return Standalone(None, *make(plan, images, architecture), state)
+
+    patch.setattr(Plan, "alone", alone)
+    patch.setattr(oneshot, "DISPATCH_SECONDS", 0.0)
+
+
+def exchange(job, **programs):
+    """Gives a job other programs: `train`, `evaluate`."""
+    job.programs = job.programs._replace(**programs)
 
 
 def breaking_at(number):
@@ -64,3 +107,8 @@ def watched(job_class, watch):
             watch(self)
 
     return Watched
+
+
+def run(job, config, *args, **kwargs):
+    """`job.run` of the plan of a config."""
+    return job.run(plan(config), *args, **kwargs)

@@ -25,8 +25,8 @@ tokens 1..4 and 5..7 in turn, and the score of a sequence is a sum of one value 
 ...     controller, jax.random.key(0), seeds, targets, epochs=30, batch_size=32, learning_rate=3e-3
 ... )
 >>> best = seeds[np.argsort(-scores)[:50]]
->>> found = np.concatenate([ascend(controller, params, best, step) for step in range(1, 11)])
->>> bool(score(found).max() > scores.max())
+>>> moved = np.concatenate([ascend(controller, params, best, step) for step in range(1, 11)])
+>>> bool(score(moved).max() > scores.max())
 True
 """
 

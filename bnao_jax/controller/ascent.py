@@ -1,4 +1,4 @@
-"""New sequences, uphill of known ones."""
+"""New sequences from steps up the gradient of the predicted score."""
 
 import functools
 

@@ -10,7 +10,15 @@ from bnao_jax.data.batches import (
 )
 from bnao_jax.data.crops import CentreCrop, RandomCrop
 from bnao_jax.data.folders import read_folder
-from bnao_jax.data.images import DataError, ImageData, Images, shrink, split
+from bnao_jax.data.images import (
+    DataError,
+    ImageData,
+    Images,
+    check_images,
+    moments,
+    shrink,
+    split,
+)
 from bnao_jax.data.loading import FORMS, LOADERS, STREAMED, form, load, open_streamed
 from bnao_jax.data.official import SPLITS, official_valid_ids
 from bnao_jax.data.photographs import StreamedData
@@ -30,10 +38,12 @@ __all__ = [
     "augment",
     "batch_at",
     "batch_indices",
+    "check_images",
     "epoch_permutation",
     "example_keys",
     "form",
     "load",
+    "moments",
     "normalise",
     "official_valid_ids",
     "open_streamed",

@@ -1,7 +1,7 @@
 """From an encoded photograph to uint8[S, S, 3]: random crops to train on, the centre to evaluate.
 
-JPEG and PNG are told by their content and decoded by Pillow. Grey, CMYK and palette images become
-RGB; the orientation that a camera noted is not heeded, as is the custom with ImageNet.
+JPEG and PNG are recognised by their content and decoded by Pillow. Grey, CMYK and palette images
+become RGB; the camera's orientation tag is ignored, as is usual with ImageNet.
 """
 
 import dataclasses
@@ -12,8 +12,8 @@ import numpy as np
 
 FORMATS = ("JPEG", "PNG")
 RATIOS = (3 / 4, 4 / 3)  # width to height of a random crop, least and most
-ATTEMPTS = 10  # at a crop that lies within the image
-GAP = 2  # a JPEG is decoded at a lower resolution only where that leaves so many times the result
+ATTEMPTS = 10  # to draw a crop that lies within the image
+GAP = 2  # a JPEG is decoded at reduced size only if that is at least so many times the result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class CentreCrop:
 
 
 def opened(content: bytes):
-    """The Pillow image of encoded bytes, not decoded yet; raises ValueError where they are none."""
+    """The Pillow image of encoded bytes, not decoded yet. Raises ValueError if they are none."""
     from PIL import Image, UnidentifiedImageError  # the other data sets do without
 
     try:

@@ -42,14 +42,14 @@ class Files:
         return os.path.join(self.root, os.fsdecode(self.names[row]))
 
     def read(self, rows):
-        found = []
+        examples = []
         for row in rows:
             try:
                 with open(self.name(row), "rb") as file:
-                    found.append((file.read(), self.labels[row]))
+                    examples.append((file.read(), self.labels[row]))
             except OSError as error:
                 raise DataError(f"{self.name(row)} cannot be read: {error.strerror}") from None
-        return found
+        return examples
 
     def crc32(self, number):
         return zlib.crc32(self.labels, zlib.crc32(b"\0".join(self.names.tolist()), number))
@@ -109,29 +109,29 @@ def _from_tree(root):
     return Folder(train, validation, len(classes), note)
 
 
-def _tree(root, known, left_out):
+def _tree(root, class_names, left_out):
     """The files of a folder per class, and the classes' names in order."""
     entries = sorted(os.scandir(root), key=lambda entry: entry.name)
     classes = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
     if not classes:
         raise DataError(
             f"{root} holds no folders of classes"
-            + (": sort its images into folders as those of train" if known else "")
+            + (": sort its images into folders as those of train" if class_names else "")
         )
-    numbers = {name: n for n, name in enumerate(known or classes)}
+    numbers = {name: n for n, name in enumerate(class_names or classes)}
     if strange := sorted(set(classes) - set(numbers)):
         raise DataError(f"{root / strange[0]}: there is no such class in {TRAIN}")
     names, labels = [], []
     for name in classes:
-        own = sorted(entry.name for entry in os.scandir(root / name))
-        images = [f"{name}/{file}" for file in own if file.lower().endswith(SUFFIXES)]
-        left_out += [f"{root / name / f}" for f in own if not f.lower().endswith(SUFFIXES)]
+        files = sorted(entry.name for entry in os.scandir(root / name))
+        images = [f"{name}/{file}" for file in files if file.lower().endswith(SUFFIXES)]
+        left_out += [f"{root / name / f}" for f in files if not f.lower().endswith(SUFFIXES)]
         if not images:
             raise DataError(f"{root / name} holds no {', '.join(SUFFIXES)} files")
         _check_image(root / images[0])
         names += images
         labels += [numbers[name]] * len(images)
-    return Files(root, names, labels), known or classes
+    return Files(root, names, labels), class_names or classes
 
 
 def _from_table(root):

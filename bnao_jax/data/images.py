@@ -29,7 +29,7 @@ class Images(NamedTuple):
         return len(self.labels)
 
     def crc32(self, number: int) -> int:
-        """A number that other images would hardly have, continued from another such."""
+        """CRC-32 of the images and labels, continued from `number`."""
         for part in self:
             number = zlib.crc32(np.ascontiguousarray(part), number)
         return number
@@ -74,24 +74,54 @@ class ImageData:
 
     @property
     def test_note(self) -> str:
-        """Words to set beside every accuracy on the test part: how much of it was there."""
+        """How much of the test part is present, in words; belongs beside every test accuracy."""
         held, total = len(self.test_images), max(self.test_total, len(self.test_images))
         part = "all" if held == total else f"{held:,} of the"
         return f"{part} {total:,} test images" if total else "no test images"
 
     @functools.cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        flat = self.train_images.reshape(len(self.train_images), -1)
-        sums = np.zeros((2, flat.shape[1]))
-        for start in range(0, len(flat), CHUNK):
-            rows = flat[start : start + CHUNK].astype(np.float64)
-            # Sums of integers below 2**53 are exact in float64: any order gives the same moments.
-            sums += rows.sum(0), np.einsum("ni,ni->i", rows, rows)
-        channel_sums = sums.reshape(2, -1, self.image_shape[-1]).sum(1)
-        mean, square = channel_sums / self.train_images[..., 0].size
-        std = np.sqrt(np.maximum(square - mean**2, 0.0))
-        std = np.where(std > 0, std, 255.0)
-        return (mean / 255).astype(np.float32), (std / 255).astype(np.float32)
+        return moments(self.train_images)
+
+
+def moments(images) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation float32[C] of the channels of uint8[N, H, W, C], scale 0..1.
+
+    The deviation of a constant channel is 1.
+    """
+    flat = images.reshape(len(images), -1)
+    sums = np.zeros((2, flat.shape[1]))
+    for start in range(0, len(flat), CHUNK):
+        rows = flat[start : start + CHUNK].astype(np.float64)
+        # Sums of integers below 2**53 are exact in float64: any order gives the same moments.
+        sums += rows.sum(0), np.einsum("ni,ni->i", rows, rows)
+    channel_sums = sums.reshape(2, -1, images.shape[-1]).sum(1)
+    mean, square = channel_sums / images[..., 0].size
+    std = np.sqrt(np.maximum(square - mean**2, 0.0))
+    std = np.where(std > 0, std, 255.0)
+    return (mean / 255).astype(np.float32), (std / 255).astype(np.float32)
+
+
+def check_images(images, labels, classes) -> Images:
+    """`Images` of arrays.
+
+    Raises:
+      ValueError: they are not uint8[N, H, W, C] with N labels from 0 to classes - 1.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
+        raise ValueError(
+            f"images must be uint8 [N, H, W, C], not {images.dtype} {list(images.shape)}"
+        )
+    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"labels must be integers [{len(images)}], not {labels.dtype} {list(labels.shape)}"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"labels run from {labels.min()} to {labels.max()}, allowed are 0 to {classes - 1}"
+        )
+    return Images(images, labels.astype(np.int32))
 
 
 def shrink(data: ImageData, factor: int) -> ImageData:

@@ -46,9 +46,9 @@ def open_streamed(
         raise DataError(f"unknown data set {name!r}: choose from {', '.join(STREAMED)}")
     if name == IMAGENET:
         return StreamedData(name, *open_imagenet(data_dir), IMAGENET_CLASSES, image_size)
-    found = read_folder(path)
+    folder = read_folder(path)
     return StreamedData(
-        name, found.train, found.validation, found.classes, image_size, note=found.note
+        name, folder.train, folder.validation, folder.classes, image_size, note=folder.note
     )
 
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from bnao_jax.data.pieces import Part, Records
 
-# Of ImageNet's train images, on the scale 0..1, as they are used everywhere.
+# The usual mean and deviation of ImageNet's train images, on the scale 0..1.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamedData:
-    """What `ImageData` is for images in memory.
+    """The counterpart of `ImageData` for images that are not in memory.
 
     Attributes:
       name: of the data set.
@@ -47,7 +47,7 @@ class StreamedData:
 
     @property
     def train_ids(self) -> np.ndarray:
-        """int64[N]: the records' order is a standing one."""
+        """int64[N], ascending: the order of the records never changes."""
         return np.arange(len(self.train))
 
     def part(self, rows) -> Part:
@@ -56,5 +56,5 @@ class StreamedData:
 
     @property
     def validation_part(self) -> Part:
-        """All that there is to evaluate with."""
+        """The whole validation part."""
         return Part(self.validation, np.arange(len(self.validation)))

@@ -1,8 +1,8 @@
-"""What one device is fed with at one step: images read, decoded and cropped on the host.
+"""The images of one device at one step, read, decoded and cropped on the host.
 
-The images of every step, their order and what happens to each are a function of the seed, the epoch
-and their place in it. So neither the number of workers, of devices and of processes nor a break
-changes them, and every process decodes the rows of its own devices alone.
+The seed, the epoch and the place in it determine every image and its crop. The number of workers,
+devices or processes does not change them, nor does a break. Every process decodes only the rows of
+its own devices.
 
 Shapes: N images of a part, B in the global batch, D devices, S pixels a side.
 """
@@ -27,13 +27,13 @@ class Records(Protocol):
         """Number of images."""
 
     def name(self, row: int) -> str:
-        """What an error calls an image."""
+        """The name of an image in an error."""
 
     def read(self, rows: Sequence[int]) -> list[tuple[bytes, int]]:
         """The encoded images of rows, and their labels; raises DataError."""
 
     def crc32(self, number: int) -> int:
-        """A number that other images would hardly have, continued from another such."""
+        """A CRC-32 that identifies the images, continued from `number`."""
 
 
 class Part(NamedTuple):
@@ -48,7 +48,7 @@ class Part(NamedTuple):
         return len(self.rows)
 
     def crc32(self, number: int) -> int:
-        """A number that other images would hardly have, continued from another such."""
+        """A CRC-32 that identifies the images, continued from `number`."""
         return self.records.crc32(zlib.crc32(np.asarray(self.rows, np.int64), number))
 
     def read(self, places, change):
@@ -58,8 +58,8 @@ class Part(NamedTuple):
         image that cannot be decoded.
         """
         rows, images = self.rows[places], []
-        found = self.records.read(rows)
-        for n, (content, _) in enumerate(found):
+        encoded = self.records.read(rows)
+        for n, (content, _) in enumerate(encoded):
             try:
                 images.append(change(n, content))
             except ImportError:
@@ -70,7 +70,7 @@ class Part(NamedTuple):
                     f"{self.records.name(rows[n])} cannot be decoded: {reason}; with a sound copy "
                     "in its place the same command goes on"
                 ) from None
-        return np.stack(images), np.array([label for _, label in found], np.int32)
+        return np.stack(images), np.array([label for _, label in encoded], np.int32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Images too many for the memory of a device: decoded by other processes, batch after batch.
+"""Batches of images that do not fit in the memory of a device, decoded by other processes.
 
 files = read_folder("imagenet").train
 part = Part(files, np.arange(len(files)))
@@ -21,11 +21,11 @@ import numpy as np
 from bnao_jax.data.images import DataError
 
 BUFFERED = 2  # pieces that each worker keeps ready
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # for the program, not for its workers
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # that workers must not receive
 
 
 class Batches:
-    """Iterates over steps: of each a list, for every own device, of what `pieces` returns.
+    """Iterates over steps. Each is a list of what `pieces` returns for this process's devices.
 
     A context manager; its end stops the workers. Raises DataError where an image cannot be read.
 
@@ -46,11 +46,11 @@ class Batches:
             from absl import flags
         except ImportError as error:
             raise DataError(f"streaming needs {error.name}: pip install grain pillow") from None
-        self._own, self.waited = len(pieces.own), 0.0
+        self._devices, self.waited = len(pieces.own), 0.0
         self._starting = bool(workers)
         last = pieces.steps if last is None else last
         threads = 1 if workers else getattr(os, "process_cpu_count", os.cpu_count)()
-        numbers = grain.MapDataset.range(first * self._own, last * self._own).map(pieces)
+        numbers = grain.MapDataset.range(first * self._devices, last * self._devices).map(pieces)
         stream = numbers.to_iter_dataset(grain.ReadOptions(threads, BUFFERED * threads))
         if workers := min(workers, len(numbers)):
             if not flags.FLAGS.is_parsed():  # of a program without flags; grain asks for its own
@@ -65,11 +65,11 @@ class Batches:
     def __next__(self):
         started = time.perf_counter()
         try:
-            with _unheard() if self._starting else contextlib.nullcontext():
-                found = [next(self._stream) for _ in range(self._own)]
+            with _signals_blocked() if self._starting else contextlib.nullcontext():
+                pieces = [next(self._stream) for _ in range(self._devices)]
             self._starting = False
             # Copies, as the workers' memory goes when they do.
-            return [tuple(map(np.array, piece)) for piece in found]
+            return [tuple(map(np.array, piece)) for piece in pieces]
         except RuntimeError as error:
             if "terminated unexpectedly" not in str(error):
                 raise
@@ -83,7 +83,7 @@ class Batches:
     def close(self):
         """Stops the workers; there are no more batches."""
         self._stream.close()
-        self._stream = iter(())  # what it holds is to go before the program's end
+        self._stream = iter(())  # frees what it holds before the program ends
 
     def __enter__(self):
         return self
@@ -93,8 +93,8 @@ class Batches:
 
 
 @contextlib.contextmanager
-def _unheard():
-    """Holds signals back while the block runs; processes that it starts never hear of them."""
+def _signals_blocked():
+    """Blocks signals while the block runs; processes that it starts keep them blocked."""
     resource_tracker.ensure_running()  # to start it later would let them through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

@@ -59,7 +59,10 @@ _by_patches.defvjp(lambda x, w, *how: (_by_patches(x, w, *how), (x, w)), _gradie
 
 def _by_library(x, kernel, stride, padding):
     return lax.conv_general_dilated(
-        *(x, kernel.astype(x.dtype), (stride, stride), [(padding, padding)] * 2),
+        x,
+        kernel.astype(x.dtype),
+        window_strides=(stride, stride),
+        padding=[(padding, padding)] * 2,
         dimension_numbers=("CHWN", "OIHW", "CHWN"),
     )
 

@@ -23,9 +23,9 @@ class Edge(nn.Module):
             return operations.apply(self.operation, self.stride, x, {})[0]
         units = 1 if name == SKIP else self.operation.units
         weights = {name: [self._unit(n, name, x.shape[0], x.dtype) for n in range(units)]}
-        known = layers.known_statistics(self, given)
+        statistics = layers.recorded_statistics(self, given)
         y, used = operations.apply(
-            *(self.operation, self.stride, x, weights), given=known, axis_name=self.axis_name
+            self.operation, self.stride, x, weights, given=statistics, axis_name=self.axis_name
         )
         layers.record_statistics(self, given, jnp.stack(used))
         return y

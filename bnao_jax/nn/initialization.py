@@ -29,10 +29,7 @@ def _constant(name):
 
 
 def matrices(params):
-    """Which weights are no scales and offsets, that is, where not stacked, have a rank above 1.
-
-    `params` is a tree; so is what is returned, of bool.
-    """
+    """Which parameters are weights, not scales or offsets: a tree like `params` of bool."""
     return jax.tree_util.tree_map_with_path(lambda p, _: _constant(p[-1].key) is None, params)
 
 
@@ -68,20 +65,20 @@ def initialize(module, key, *args):
 
 
 def overlay(params, offered):
-    """`params` with the leaves of `offered` that have their path and shape; and how many numbers.
+    """(`params` with the leaves of `offered` of equal path and shape, how many numbers they hold).
 
-    Both are nested dicts; what `offered` has beside is ignored.
+    Both are nested dicts; other leaves of `offered` are ignored.
     """
     taken = 0
 
     def take(path, leaf):
         nonlocal taken
-        found = offered
+        value = offered
         for key in path:
-            found = found.get(key.key, {}) if isinstance(found, dict) else {}
-        if np.shape(found) != leaf.shape or isinstance(found, dict):
+            value = value.get(key.key, {}) if isinstance(value, dict) else {}
+        if np.shape(value) != leaf.shape or isinstance(value, dict):
             return leaf
         taken += leaf.size
-        return jnp.asarray(found, leaf.dtype)
+        return jnp.asarray(value, leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(take, params), taken

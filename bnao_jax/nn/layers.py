@@ -60,7 +60,7 @@ def halve(x, first, second):
 
 
 def _stored(maps):
-    """The maps; on CUDA they are not read through a product's own loop over pixels.
+    """The maps, on CUDA behind a barrier: no product there is fused with what made them.
 
     XLA of jax 0.11 aborts where it fuses a strided slice into the product of a gradient whose sum
     over pixels it splits (`triton_tiling_propagation.cc`: "subdim_size_accumulator == dim_size").
@@ -71,8 +71,8 @@ def _stored(maps):
 def norm(x, scale, offset, given=None, axis_name=None, recalled=None):
     """Normalises with the `given` statistics float32[2, C] or, without, the batch's own.
 
-    `recalled` are the batch's own statistics where they are known already. Returns the result and
-    the statistics used.
+    `recalled` are the batch's own statistics where a pass before has computed them. Returns the
+    result and the statistics used.
     """
     if given is None:
         return normalization.batch_norm(x, scale, offset, axis_name, recalled)
@@ -101,7 +101,7 @@ class DropPath(NamedTuple):
         return jax.vmap(draw, out_axes=-1)(self.keys)
 
 
-def known_statistics(module, given):
+def recorded_statistics(module, given):
     """The statistics kept for `module` in "batch_stats" if `given`, else None."""
     return module.get_variable("batch_stats", "statistics") if given else None
 
@@ -124,8 +124,8 @@ class Norm(nn.Module):
         width = x.shape[0]
         scale = parameter(self, "scale", width) if self.affine else jnp.ones(width)
         offset = parameter(self, "offset", width) if self.affine else jnp.zeros(width)
-        known = known_statistics(self, given)
-        y, used = norm(x, scale, offset, known, self.axis_name)
+        statistics = recorded_statistics(self, given)
+        y, used = norm(x, scale, offset, statistics, self.axis_name)
         record_statistics(self, given, used)
         return y
 

@@ -39,7 +39,7 @@ def batch_norm(x, scale, offset, axis_name=None, statistics=None):
 
     Returns the result and the statistics float32[2, C], which carry no gradient. With `axis_name`
     the statistics, and the sums in the gradient, run over the devices of that axis. `statistics`
-    are those of x where they are known already; the gradient stays that of x's own statistics.
+    are those of x where they are computed already; the gradient stays that of x's own statistics.
     """
     if statistics is None:
         statistics = batch_statistics(x, axis_name)

@@ -50,7 +50,7 @@ SKIP = "skip"  # the weights of an identity at stride 2, a factorised reduction
 
 
 def weights_name(operation, stride):
-    """Under which name the weights of an operation are kept; None if it has none."""
+    """The name of an operation's weights in parameter trees; None if it has none."""
     if operation.units:
         return operation.name
     return SKIP if operation == IDENTITY and stride == 2 else None
@@ -98,7 +98,7 @@ def apply(operation, stride, x, weights, *, given=None, axis_name=None, recalled
         `{"linear": {...}, "norm": {"scale", "offset"}}`.
       given: statistics float32[units, 2, C], or None for the batch's own.
       axis_name: device axis of the batch's statistics.
-      recalled: the batch's own statistics float32[units, 2, C] where they are known already.
+      recalled: the batch's own statistics float32[units, 2, C] where they are computed already.
 
     Returns:
       the output and the list of the units' statistics.
@@ -109,7 +109,12 @@ def apply(operation, stride, x, weights, *, given=None, axis_name=None, recalled
     statistics = []
     for n, linear in enumerate(_linear_maps(operation, stride)):
         unit, nth = weights[name][n], lambda stack, n=n: None if stack is None else stack[n]
-        known = {"given": nth(given), "recalled": nth(recalled), "axis_name": axis_name}
-        x, used = norm(linear(x, unit["linear"]), **unit["norm"], **known)
+        x, used = norm(
+            linear(x, unit["linear"]),
+            **unit["norm"],
+            given=nth(given),
+            axis_name=axis_name,
+            recalled=nth(recalled),
+        )
         statistics.append(used)
     return x, statistics

@@ -18,8 +18,8 @@ from jax import lax
 from bnao_jax.nn.sums import joint_sums
 
 POOL = 3  # window of both poolings
-# On the CPU timed (README, performance). On GPU an expectation that nobody has timed yet, on TPU
-# the compiler's own estimate of the forward and backward pass at batches of training (8, 64; v5e).
+# The choice for CPU was timed (README, performance), that for GPU was not. That for TPU follows the
+# compiler's estimate of the forward and backward pass at training batches (8, 64; v5e).
 FORM_ON = {"cpu": "shifted", "cuda": "shifted", "rocm": "shifted", "tpu": "grouped"}
 
 

@@ -1,14 +1,14 @@
 """Random search: the control that every other strategy has to beat at equal cost."""
 
-from bnao_jax.space import SearchSpace
+from bnao_jax.decisions import Decisions
 from bnao_jax.strategies.strategy import Strategy
 
 
-def random_search(space: SearchSpace, *, accept=None) -> Strategy:
-    """Draws unseen architectures of the space, each option equally likely.
+def random_search(decisions: Decisions, *, accept=None) -> Strategy:
+    """Draws unseen architectures of the decisions, each option equally likely.
 
     Args:
-      space: the search space.
+      decisions: those of the space.
       accept: function from a pool to bool[P]; others are never proposed.
     """
 
@@ -22,6 +22,6 @@ def random_search(space: SearchSpace, *, accept=None) -> Strategy:
 
     def ask(state, key, size, seen):
         del state
-        return space.sample(key, size, seen=seen, accept=accept), {}
+        return decisions.sample(key, size, seen=seen, accept=accept), {}
 
     return Strategy("random", init, tell, ask)

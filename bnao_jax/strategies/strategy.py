@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnao_jax.space import SearchSpace
+from bnao_jax.decisions import Decisions
 
 
 class Strategy(NamedTuple):
@@ -24,7 +24,7 @@ class Strategy(NamedTuple):
         the log. Where this is long work, `on_part(state, done, total)` is called between its parts,
         and the same call with such a state goes on from there to the same end.
       ask: `ask(state, key, size, seen) -> (pool [size, D], facts)`: architectures whose keys
-        (`SearchSpace.keys`) are not in `seen`, each once. Every architecture satisfies the limit
+        (`Decisions.keys`) are not in `seen`, each once. Every architecture satisfies the limit
         that the strategy was made with.
     """
 
@@ -70,8 +70,8 @@ def padded(rows, size: int) -> np.ndarray:
     return np.concatenate([rows, np.repeat(rows[:1], size - len(rows), 0)])
 
 
-def filled_up(space: SearchSpace, key, pool, size: int, *, seen, accept=None):
+def filled_up(decisions: Decisions, key, pool, size: int, *, seen, accept=None):
     """`pool` with new architectures at random up to `size`: ([size, D], how many are random)."""
-    known = {*seen, *space.keys(pool)}
-    drawn = space.sample(key, size - len(pool), seen=known, accept=accept)
+    seen = {*seen, *decisions.keys(pool)}
+    drawn = decisions.sample(key, size - len(pool), seen=seen, accept=accept)
     return np.concatenate([pool, drawn]), len(drawn)

@@ -10,17 +10,17 @@ in a chain, and the score of a graph is the share of type 0:
 >>> import jax, numpy as np
 >>> from bnao_jax import surrogate
 >>> types = np.random.default_rng(0).integers(0, 3, size=(200, 6)).astype(np.int32)
->>> hears = np.repeat(np.eye(6, k=-1, dtype=bool)[None], 200, 0)
+>>> adjacency = np.repeat(np.eye(6, k=-1, dtype=bool)[None], 200, 0)
 >>> targets = (0.1 + 0.8 * (types == 0).mean(1)).astype(np.float32)
 >>> gcn = surrogate.GCN(types=3)
->>> known, new = slice(0, 150), slice(150, 200)
+>>> seen, new = slice(0, 150), slice(150, 200)
 >>> fitted = surrogate.fit(
-...     gcn, jax.random.key(0), hears[known], types[known], targets[known],
+...     gcn, jax.random.key(0), adjacency[seen], types[seen], targets[seen],
 ...     count=150, epochs=50, batch_size=50, learning_rate=1e-3,
 ... )
->>> _, embeddings = surrogate.embed(gcn, fitted, hears, types)
+>>> _, embeddings = surrogate.embed(gcn, fitted, adjacency, types)
 >>> logits = np.log(targets / (1 - targets))
->>> belief = surrogate.posterior(embeddings[known], logits[known])
+>>> belief = surrogate.posterior(embeddings[seen], logits[seen])
 >>> expected, deviation = surrogate.sigmoid_moments(*surrogate.predict(belief, embeddings[new]))
 >>> bool(np.corrcoef(expected, targets[new])[0, 1] > 0.9), deviation.shape
 (True, (50,))

@@ -18,7 +18,7 @@ LAYERS, HIDDEN = 4, 64
 
 
 class GCN(nn.Module):
-    """Graph convolutions ReLU(BN(A X W + b)), read at a node that hears all others.
+    """Graph convolutions ReLU(BN(A X W + b)), read at a node that reads all others.
 
     A has self loops and is not normalised by degree; X are one-hot types.
 
@@ -33,24 +33,24 @@ class GCN(nn.Module):
     layers: int = LAYERS
 
     @nn.compact
-    def __call__(self, hears, types, *, valid=None):
+    def __call__(self, adjacency, types, *, valid=None):
         """Predicted scores float32[P] in (0, 1) and embeddings float32[P, H].
 
         Args:
-          hears: bool[P, N, N].
+          adjacency: bool[P, N, N].
           types: int32[P, N].
           valid: bool[P], the graphs of a training batch whose statistics count; None for the
             statistics that training has left.
         """
         nodes = types.shape[1]
-        heard = jnp.zeros((len(types), nodes + 1, nodes + 1)).at[:, :nodes, :nodes].set(hears)
-        heard = jnp.maximum(heard.at[:, nodes].set(1.0), jnp.eye(nodes + 1)[None])
+        edges = jnp.zeros((len(types), nodes + 1, nodes + 1)).at[:, :nodes, :nodes].set(adjacency)
+        edges = jnp.maximum(edges.at[:, nodes].set(1.0), jnp.eye(nodes + 1)[None])
         x = jax.nn.one_hot(
             jnp.pad(types, ((0, 0), (0, 1)), constant_values=self.types), 1 + self.types
         )
         mask = None if valid is None else valid[:, None, None]
         for _ in range(self.layers):
-            x = nn.Dense(self.hidden)(heard @ x)
+            x = nn.Dense(self.hidden)(edges @ x)
             x = nn.BatchNorm(use_running_average=valid is None, momentum=0.9)(x, mask=mask)
             x = nn.relu(x)
         embedding = x[:, -1]
@@ -73,7 +73,7 @@ class Fitted(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=(0,), static_argnames=("batch_size",))
 def fit(
-    gcn: GCN, key, hears, types, targets, *, count, epochs, batch_size, learning_rate
+    gcn: GCN, key, adjacency, types, targets, *, count, epochs, batch_size, learning_rate
 ) -> Fitted:
     """A graph network `Fitted` from scratch, by Adam, to targets [P] in (0, 1).
 
@@ -83,21 +83,21 @@ def fit(
     Args:
       gcn: the network.
       key: random key, consumed.
-      hears, types, targets: the graphs [P, …] and their targets.
+      adjacency, types, targets: the graphs [P, …] and their targets.
       count: how many of them are valid; the rest is padding. It is traced, as are epochs and
         learning_rate, so that pools padded to one size share one program.
       epochs, batch_size, learning_rate: of the fit.
     """
     init_key, order_key = jax.random.split(key)
     size = len(targets)
-    start = gcn.init(init_key, hears[:1], types[:1], valid=jnp.ones(1, bool))
+    start = gcn.init(init_key, adjacency[:1], types[:1], valid=jnp.ones(1, bool))
     adam = optax.adam(learning_rate)
     batches = (count + batch_size - 1) // batch_size
 
     def loss(params, batch_stats, rows, valid):
         variables = {"params": params, "batch_stats": batch_stats}
         (predicted, _), changed = gcn.apply(
-            variables, hears[rows], types[rows], valid=valid, mutable=["batch_stats"]
+            variables, adjacency[rows], types[rows], valid=valid, mutable=["batch_stats"]
         )
         wanted = targets[rows]
         losses = jnp.exp(wanted - 1) * (predicted - wanted) ** 2
@@ -131,7 +131,7 @@ def fit(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def embed(gcn: GCN, fitted: Fitted, hears, types):
+def embed(gcn: GCN, fitted: Fitted, adjacency, types):
     """Predicted scores float32[P] and embeddings float32[P, H] of graphs."""
     variables = {"params": fitted.params, "batch_stats": fitted.batch_stats}
-    return gcn.apply(variables, hears, types)
+    return gcn.apply(variables, adjacency, types)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 ITERATIONS = 300
-TOLERANCE = 1e-6  # relative change of the precisions at which they count as found
+TOLERANCE = 1e-6  # relative change of the precisions at which they have converged
 LARGEST = 1e12  # precision of features that carry nothing, or of noise where there is none
 # Gauss-Hermite quadrature for a standard normal variable.
 POINTS, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
@@ -51,11 +51,11 @@ def posterior(features, targets) -> Posterior:
     alpha, beta = 1.0, 1.0 / max(float(np.var(targets)), 1 / LARGEST)
     for _ in range(ITERATIONS):
         mean = beta * along / (alpha + beta * values)  # in the eigenvectors
-        known = np.sum(beta * values / (alpha + beta * values))  # weights that the data determine
+        gamma = np.sum(beta * values / (alpha + beta * values))  # weights that the data determine
         error = np.sum((targets - features @ (vectors @ mean)) ** 2)
         before = alpha, beta
-        alpha = min(known / max(np.sum(mean**2), 1 / LARGEST), LARGEST)
-        beta = min(max(len(targets) - known, 1e-9) / max(error, 1 / LARGEST), LARGEST)
+        alpha = min(gamma / max(np.sum(mean**2), 1 / LARGEST), LARGEST)
+        beta = min(max(len(targets) - gamma, 1e-9) / max(error, 1 / LARGEST), LARGEST)
         alpha = max(alpha, 1 / LARGEST)
         if np.allclose((alpha, beta), before, rtol=TOLERANCE, atol=0):
             break

@@ -4,15 +4,14 @@ Glossary: N equal cells, B nodes, E = 2B edges, S = B + 2 states (the two inputs
 maps `[C, H, W, batch]`.
 
 The path is a loop over cells of a loop over edges, static or traced (`nn.choose`). The states of
-all cells lie in one buffer that is written in place; they and the statistics of the norms are all
-that is kept for the gradient, which is written by hand: the loops run backwards over a buffer of
-state gradients, and each edge takes the gradient of its own operation alone, recomputed from the
-state it reads. Differentiating
-the loops automatically would instead keep the residuals of all branches, and build a buffer of
-zeros for every state that is read.
+all cells lie in one buffer that is written in place. The gradient is written by hand and needs
+these states and the statistics of the norms alone. Its loops run backwards over a buffer of state
+gradients, and recompute the operation of each edge from the state that the edge reads. Automatic
+differentiation would keep the residuals of all branches, and build a buffer of zeros for every
+state that is read.
 
-Recomputing costs little: a depthwise output is needed again for the gradient of the 1x1
-convolution behind it, whatever is kept.
+Recomputing costs little: the gradient of a 1x1 convolution needs the depthwise output before it in
+any case.
 """
 
 import dataclasses
@@ -27,7 +26,7 @@ from jax import lax
 from bnao_jax.nn import layers, operations
 from bnao_jax.nn.choose import choose, fold, is_static
 from bnao_jax.nn.layers import halve, norm, pointwise, relu
-from bnao_jax.spaces.nao.space import CELL_INPUTS, EDGES_PER_NODE, loose_ends
+from bnao_jax.spaces.nao.outline import CELL_INPUTS, EDGES_PER_NODE, loose_ends
 
 NORMS = 2  # statistics kept for each edge: the most norms any operation has
 
@@ -51,7 +50,7 @@ class Path(NamedTuple):
 
 
 def static_path(inputs, choices) -> Path:
-    """The path of known choices, hashable."""
+    """The path of choices that are numbers; hashable."""
     inputs, choices = np.asarray(inputs), np.asarray(choices)
     loose = loose_ends(inputs, len(inputs) // EDGES_PER_NODE)
     order = np.argsort(~loose, stable=True)
@@ -180,8 +179,8 @@ class _Cell:
         if not self.split:
             return self.edges, lambda k: k
         if self.static:
-            found = [edge for edge, state in enumerate(inputs) if self.home(state) == at]
-            return len(found), found.__getitem__
+            edges = [edge for edge, state in enumerate(inputs) if self.home(state) == at]
+            return len(edges), edges.__getitem__
         apart = (inputs >= CELL_INPUTS) != bool(at)
         order = jnp.argsort(apart)
         return jnp.sum(~apart), lambda k: order[k]
@@ -214,13 +213,13 @@ class _Cell:
         `statistics` are those used by the forward pass, and whether they were given.
         """
         row = self.place(_pick(self.path.inputs, edge))[at]
-        known, were_given = statistics
-        known = {"given" if were_given else "recalled": known}
+        used, were_given = statistics
+        statistics = {"given" if were_given else "recalled": used}
 
         def run(operation, stride, weights):
             def output(x, weights):
                 return operations.apply(
-                    operation, stride, x, weights, axis_name=self.settings.axis_name, **known
+                    operation, stride, x, weights, axis_name=self.settings.axis_name, **statistics
                 )[0]
 
             g = _take(d_buffers[-1], self.node_row(edge))
@@ -234,12 +233,12 @@ class _Cell:
 
     # Loose ends: ReLU and a block of a 1x1 convolution each, summed.
 
-    def term(self, at, x, matrix, halving, **known):
+    def term(self, at, x, matrix, halving, **statistics):
         """The contribution of one loose state, and the statistics of its halving."""
         used = layers.initial_statistics((x.shape[0],))
         if self.split and at == 0:
             x = halve(x, **halving["linear"])
-            x, used = norm(x, **halving["norm"], **known, axis_name=self.settings.axis_name)
+            x, used = norm(x, **halving["norm"], **statistics, axis_name=self.settings.axis_name)
         return pointwise(relu(x), matrix), used
 
     def halving(self, weights, row):
@@ -265,11 +264,12 @@ class _Cell:
                 total, used = carry
                 state = _pick(self.path.order, first + place)
                 row = self.place(state)[at]
-                known = None if given is None or at > 0 else _take(given["halve"], row)
+                statistics = None if given is None or at > 0 else _take(given["halve"], row)
                 halving = self.halving(weights, row) if at == 0 else None
                 matrix = _take(weights["combine"], state)
-                term, own = self.term(at, _take(buffers[at], n, row), matrix, halving, given=known)
-                used = _put(used, own, row) if self.split and at == 0 else used
+                x = _take(buffers[at], n, row)
+                term, of_halving = self.term(at, x, matrix, halving, given=statistics)
+                used = _put(used, of_halving, row) if self.split and at == 0 else used
                 return total + term, used
 
             carry = fold(count, add, carry, static=self.static)
@@ -281,7 +281,7 @@ class _Cell:
         `statistics` are those used by the forward pass, and whether they were given.
         """
         used, were_given = statistics
-        known_as = "given" if were_given else "recalled"
+        key = "given" if were_given else "recalled"
         d_buffers = tuple(jnp.zeros(buffer.shape[1:], buffer.dtype) for buffer in buffers)
         zeros = jax.tree.map(jnp.zeros_like, (weights["combine"], weights.get("halve")))
         carry = d_buffers, *zeros
@@ -293,8 +293,8 @@ class _Cell:
                 state = _pick(self.path.order, first + place)
                 row = self.place(state)[at]
                 halves = self.split and at == 0
-                known = {known_as: _take(used["halve"], row)} if halves else {}
-                term = lambda x, m, h: self.term(at, x, m, h, **known)[0]
+                of_halving = {key: _take(used["halve"], row)} if halves else {}
+                term = lambda x, m, h: self.term(at, x, m, h, **of_halving)[0]
                 matrix = _take(weights["combine"], state)
                 halving = self.halving(weights, row) if halves else None
                 x = _take(buffers[at], n, row)
@@ -329,24 +329,24 @@ def _forward(settings, keep, path, weights, inputs, drop, given):
 
     def run_cell(n, carry):
         first, second, statistics, buffers, sums = carry
-        own, known = _of_cell(weights, n), None if given is None else _take(given, n)
+        cell_weights, cell_given = _of_cell(weights, n), None if given is None else _take(given, n)
         factors = None if drop is None else _take(drop, n)
         row = n if keep else 0  # without a gradient all cells share one room
         buffers = (_put(_put(buffers[0], first, row, 0), second, row, 1), *buffers[1:])
 
         def run_edge(edge, carry):
             buffers, statistics = carry
-            known_edge = None if known is None else _take(known["edges"], edge)
+            edge_given = None if given is None else _take(cell_given["edges"], edge)
             edge_weights = _take(weights["edges"], n, edge)
-            node, used = cell.forward_edge(row, edge, buffers, edge_weights, known_edge, factors)
+            node, used = cell.forward_edge(row, edge, buffers, edge_weights, edge_given, factors)
             buffers = (*buffers[:-1], _put(buffers[-1], node, row, cell.node_row(edge)))
             return buffers, _put(statistics, used, n, edge)
 
         carry = buffers, statistics["edges"]
         buffers, of_edges = fold(cell.edges, run_edge, carry, static=cell.static)
-        total, of_halves = cell.forward_loose(row, buffers, own, known)
-        known_sum = None if known is None else known["combine"]
-        out, used = norm(total, **own["norm"], given=known_sum, axis_name=settings.axis_name)
+        total, of_halves = cell.forward_loose(row, buffers, cell_weights, cell_given)
+        sum_given, w = None if given is None else cell_given["combine"], cell_weights["norm"]
+        out, used = norm(total, **w, given=sum_given, axis_name=settings.axis_name)
         statistics = {
             "edges": of_edges,
             "combine": _put(statistics["combine"], used, n),
@@ -400,15 +400,15 @@ def _run_backward(settings, residuals, gradients):
 
     def run_cell(n, carry):
         d_follower, d_out, _, d_weights = carry
-        own, used = _of_cell(weights, n), _take(statistics, n)
+        cell_weights, used = _of_cell(weights, n), _take(statistics, n)
         factors = None if drop is None else _take(drop, n)
 
         def normalised(total, w):
-            known = {"given" if were_given else "recalled": used["combine"]}
-            return norm(total, **w, **known, axis_name=settings.axis_name)[0]
+            of_sum = {"given" if were_given else "recalled": used["combine"]}
+            return norm(total, **w, **of_sum, axis_name=settings.axis_name)[0]
 
-        d_total, d_norm = jax.vjp(normalised, _take(sums, n), own["norm"])[1](d_out)
-        loose = cell.backward_loose(n, buffers, own, (used, were_given), d_total)
+        d_total, d_norm = jax.vjp(normalised, _take(sums, n), cell_weights["norm"])[1](d_out)
+        loose = cell.backward_loose(n, buffers, cell_weights, (used, were_given), d_total)
         d_buffers, d_combine, d_halve = loose
         carry = d_buffers, d_weights["edges"]
         for at in reversed(range(len(buffers))):  # a node's gradient is whole before an input's
@@ -418,17 +418,23 @@ def _run_backward(settings, residuals, gradients):
                 d_buffers, d_edges = carry
                 edge = number(k)
                 d_buffers, dw = cell.backward_edge(
-                    *(at, n, edge, buffers, d_buffers, _take(weights["edges"], n, edge)),
-                    *((_take(used["edges"], edge), were_given), factors),
+                    at,
+                    n,
+                    edge,
+                    buffers,
+                    d_buffers,
+                    _take(weights["edges"], n, edge),
+                    (_take(used["edges"], edge), were_given),
+                    factors,
                 )
                 return d_buffers, _put(d_edges, dw, n, edge)
 
             carry = fold(count, run_edge, carry, static=cell.static, reverse=True)
         (d_inputs, *_), d_edges = carry
-        d_own = {"norm": d_norm, "combine": d_combine}
+        d_cell = {"norm": d_norm, "combine": d_combine}
         if cell.split:
-            d_own["halve"] = d_halve
-        d_others = {name: _put(d_weights[name], value, n) for name, value in d_own.items()}
+            d_cell["halve"] = d_halve
+        d_others = {name: _put(d_weights[name], value, n) for name, value in d_cell.items()}
         d_first, d_second = d_inputs[0], d_inputs[1]
         follows = d_follower
         if third is not None:

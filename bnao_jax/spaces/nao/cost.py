@@ -8,9 +8,10 @@ Glossary: P architectures, E edges of a cell.
 
 import numpy as np
 
+from bnao_jax.cost import Cost, Layer, total
 from bnao_jax.nn.operations import IDENTITY
-from bnao_jax.space import Cost, Layer, total
-from bnao_jax.spaces.nao.space import (
+from bnao_jax.spaces.nao.graph import INPUTS
+from bnao_jax.spaces.nao.outline import (
     CELL_INPUTS,
     CELLS,
     EDGES_PER_NODE,
@@ -18,7 +19,6 @@ from bnao_jax.spaces.nao.space import (
     genes,
     loose_ends,
 )
-from bnao_jax.spaces.nao.wires import INPUTS
 
 
 def cost(outline: Outline, pool, image_shape=(32, 32, 3)) -> Cost:
@@ -55,7 +55,9 @@ def layers(outline: Outline, pool, image_shape=(32, 32, 3)):
         c0, c1 = c1, c * loose[:, kind].sum(-1)
         halved = loose[:, kind, :CELL_INPUTS].sum(-1) if cell.reduction else 0
         yield Layer(
-            *(f"{place}output", (*size, c1), halved * (c * c + 2 * c)),
+            f"{place}output",
+            (*size, c1),
+            halved * (c * c + 2 * c),
             halved * c * c * size[0] * size[1],
         )
     linear = c1 * outline.classes
@@ -79,7 +81,10 @@ def _stem(outline, size, image_channels):
         size = tuple(-(-n // 2) for n in size)
         weights = 9 * before * after
         yield Layer(
-            *(f"stem {n + 1}", (*size, after), weights + 2 * after, weights * size[0] * size[1])
+            f"stem {n + 1}",
+            (*size, after),
+            weights + 2 * after,
+            weights * size[0] * size[1],
         )
 
 

@@ -1,12 +1,19 @@
 """The NAO cells as graphs: a node for each edge's operation, the cell's inputs and its output.
 
-Normal and reduction cell are two parts that do not hear each other; their types differ.
+The normal and the reduction cell are two parts without an edge between them; their types differ.
 """
 
 import numpy as np
 
-from bnao_jax.graph import Form, Graphs
-from bnao_jax.spaces.nao.space import CELL_INPUTS, CELLS, EDGES_PER_NODE, Outline, genes, loose_ends
+from bnao_jax.graph import Form, Graphs, Wire
+from bnao_jax.spaces.nao.outline import (
+    CELL_INPUTS,
+    CELLS,
+    EDGES_PER_NODE,
+    Outline,
+    genes,
+    loose_ends,
+)
 
 OUTPUT, OPERATIONS = CELL_INPUTS, CELL_INPUTS + 1  # types after those of the inputs
 
@@ -14,7 +21,8 @@ OUTPUT, OPERATIONS = CELL_INPUTS, CELL_INPUTS + 1  # types after those of the in
 def graph_form(outline: Outline) -> Form:
     """The form of two cells; of each the nodes are its inputs, its edges in order, its output.
 
-    An edge hears the two edges whose sum it reads, or an input; the output hears the loose ends.
+    In the adjacency matrix the row of an edge marks the two edges whose sum it reads, or the input
+    that it reads; the row of the output marks the loose ends.
     """
     nodes, types = outline.nodes, OPERATIONS + len(outline.candidates)
     edges = nodes * EDGES_PER_NODE
@@ -27,16 +35,43 @@ def graph_form(outline: Outline) -> Form:
 
     def of(pool):
         inputs, choices = genes(np.asarray(pool, np.int32), nodes)  # [P, cell, edge]
-        hears = np.zeros((len(inputs), len(CELLS) * size, len(CELLS) * size), bool)
-        found = np.zeros((len(inputs), len(CELLS), size), np.int32)
-        found[..., :CELL_INPUTS], found[..., -1] = np.arange(CELL_INPUTS), OUTPUT
-        found[..., CELL_INPUTS:-1] = OPERATIONS + choices
-        found += types * np.arange(len(CELLS))[None, :, None]
+        adjacency = np.zeros((len(inputs), len(CELLS) * size, len(CELLS) * size), bool)
+        node_types = np.zeros((len(inputs), len(CELLS), size), np.int32)
+        node_types[..., :CELL_INPUTS], node_types[..., -1] = np.arange(CELL_INPUTS), OUTPUT
+        node_types[..., CELL_INPUTS:-1] = OPERATIONS + choices
+        node_types += types * np.arange(len(CELLS))[None, :, None]
         for cell in range(len(CELLS)):
-            own = slice(cell * size, (cell + 1) * size)
-            hears[:, own, own][:, CELL_INPUTS:-1] = parts[inputs[:, cell]]
+            part = slice(cell * size, (cell + 1) * size)
+            adjacency[:, part, part][:, CELL_INPUTS:-1] = parts[inputs[:, cell]]
             loose = loose_ends(inputs[:, cell], nodes)  # [P, state]
-            hears[:, own, own][:, -1] = (loose[:, :, None] & parts[None]).any(1)
-        return Graphs(hears, found.reshape(len(inputs), -1))
+            adjacency[:, part, part][:, -1] = (loose[:, :, None] & parts[None]).any(1)
+        return Graphs(adjacency, node_types.reshape(len(inputs), -1))
 
     return Form(of, len(CELLS) * types)
+
+
+# Cells to draw.
+
+INPUTS, CELL_OUTPUT = ("cell k-2", "cell k-1"), "output"  # names of states, the others are nodes
+
+
+def wires(outline: Outline, architecture) -> dict[str, list[Wire]]:
+    """The `Wire`s of each kind of cell of an architecture [D].
+
+    First the edges, in their order, then what joins the states that no edge reads to the output.
+    """
+    inputs, choices = genes(np.asarray(architecture), outline.nodes)
+    states = [*INPUTS, *(f"node {n + 1}" for n in range(outline.nodes))]
+    graphs = {}
+    for kind, name in enumerate(CELLS):
+        edges = [
+            Wire(
+                states[read],
+                outline.candidates[choice].name,
+                states[CELL_INPUTS + edge // EDGES_PER_NODE],
+            )
+            for edge, (read, choice) in enumerate(zip(inputs[kind], choices[kind], strict=True))
+        ]
+        loose = np.flatnonzero(loose_ends(inputs[kind], outline.nodes))
+        graphs[name] = edges + [Wire(states[n], None, CELL_OUTPUT) for n in loose]
+    return graphs

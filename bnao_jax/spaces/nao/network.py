@@ -5,7 +5,7 @@ As a backbone, with maps from every stage:
 >>> import jax, numpy as np
 >>> from bnao_jax.nn.initialization import initialize
 >>> from bnao_jax.spaces.nao.network import Network
->>> from bnao_jax.spaces.nao.space import Outline
+>>> from bnao_jax.spaces.nao.outline import Outline
 >>> network = Network(Outline(channels=4, cells=1, classes=3, nodes=1), (0, 4, 1, 4, 0, 2, 1, 3))
 >>> images = np.ones((2, 16, 16, 3), np.float32)
 >>> params = initialize(network, jax.random.key(0), images)
@@ -23,7 +23,7 @@ from flax import linen as nn
 from bnao_jax.nn import layers
 from bnao_jax.nn.edge import Edge
 from bnao_jax.nn.operations import IDENTITY, Operation
-from bnao_jax.spaces.nao.space import (
+from bnao_jax.spaces.nao.outline import (
     CELL_INPUTS,
     EDGES_PER_NODE,
     CellPlan,
@@ -45,21 +45,20 @@ class Cell(nn.Module):
     @nn.compact
     def __call__(self, before, last, *, drop=None, given=False):
         """Maps of the cell; `drop` float32[E, B] multiplies what the edges return."""
-        states = [self._first(before, given), self._second(last, given)]
+        if self.plan.halve_first:
+            first = self._halve(layers.relu(before), "first", given)
+        else:
+            first = self._fit(before, "first", given)
+        states = [first, self._fit(last, "second", given)]
         for node in range(len(self.inputs) // EDGES_PER_NODE):
             edges = range(node * EDGES_PER_NODE, (node + 1) * EDGES_PER_NODE)
             states.append(sum(self._edge(edge, states, drop, given) for edge in edges))
         loose = loose_ends(np.array(self.inputs), len(states) - CELL_INPUTS)
-        kept = [self._loose(n, states[n], given) for n in np.flatnonzero(loose)]
-        return jnp.concatenate(kept)
-
-    def _first(self, x, given):
-        if self.plan.halve_first:
-            return self._halve(layers.relu(x), "first", given)
-        return self._fit(x, "first", given)
-
-    def _second(self, x, given):
-        return self._fit(x, "second", given)
+        outputs = []
+        for n in np.flatnonzero(loose):
+            large = self.plan.reduction and n < CELL_INPUTS
+            outputs.append(self._halve(states[n], f"halve{n}", given) if large else states[n])
+        return jnp.concatenate(outputs)
 
     def _fit(self, x, name, given):
         if x.shape[0] == self.plan.width:
@@ -78,11 +77,6 @@ class Cell(nn.Module):
         if drop is None or (operation == IDENTITY and stride == 1):
             return y
         return y * drop[edge].astype(y.dtype)[None, None, None]
-
-    def _loose(self, n, x, given):
-        if self.plan.reduction and n < CELL_INPUTS:
-            return self._halve(x, f"halve{n}", given)
-        return x
 
 
 class Network(nn.Module):
@@ -130,8 +124,11 @@ class Network(nn.Module):
             if cell.reduction:
                 stages.append(layers.from_maps(last))
             module = Cell(
-                *(cell, outline.candidates, as_tuple(inputs[kind]), as_tuple(choices[kind])),
-                *(self.axis_name,),
+                cell,
+                outline.candidates,
+                as_tuple(inputs[kind]),
+                as_tuple(choices[kind]),
+                self.axis_name,
                 name=f"cell{n}",
             )
             before, last = last, module(before, last, drop=drop, given=given)

@@ -1,145 +1,82 @@
-"""The choices of the NAO cell.
-
-Two cells, normal and reduction, of B nodes each. A node adds two edges; an edge is an (input,
-operation) pair, where inputs 0 and 1 are the outputs of the two previous cells and input i + 2 is
-node i. Decisions: `[cell, node, edge, (input, operation)]`, flattened; 40 for five nodes.
-"""
+"""The space of NAO cells."""
 
 import dataclasses
 
 import numpy as np
 
-from bnao_jax.nn.operations import (
-    AVERAGE_POOL,
-    IDENTITY,
-    MAX_POOL,
-    ZERO,
-    dilated,
-    separable,
-)
-from bnao_jax.space import SearchSpace
+from bnao_jax.spaces.nao import cost, graph, network, supernet
+from bnao_jax.spaces.nao.outline import STEMS, Outline, genes, loose_ends
+from bnao_jax.spaces.space import Space, option_counts
 
-STEMS = ("cifar", "imagenet")
-CELLS = ("normal", "reduction")
-EDGES_PER_NODE = 2
-CELL_INPUTS = 2
-
-
-OPERATIONS = {
-    "small": (separable(3), separable(5), AVERAGE_POOL, MAX_POOL, IDENTITY),
-    "middle": (
-        *(ZERO, IDENTITY),
-        *(separable(3), separable(5), separable(7)),
-        *(dilated(3), dilated(5), dilated(7)),
-        *(AVERAGE_POOL, MAX_POOL),
-    ),
-}
-
-
-def nao_space(operations: str = "small", nodes: int = 5) -> SearchSpace:
-    """The NAO cell space with a set of operations ("small", "middle") and B nodes a cell.
-
-    Raises:
-      ValueError: unknown set of operations, or no node.
-    """
-    if operations not in OPERATIONS:
-        raise ValueError(f"operations {operations!r} is not one of {sorted(OPERATIONS)}")
-    if nodes < 1:
-        raise ValueError(f"nodes must be at least 1, not {nodes}")
-    count = len(OPERATIONS[operations])
-    options, first_tokens, commuting, labels = [], [], [], []
-    for cell in CELLS:
-        for node in range(nodes):
-            at = len(options)
-            options += [node + CELL_INPUTS, count] * EDGES_PER_NODE
-            first_tokens += [1, nodes + CELL_INPUTS] * EDGES_PER_NODE
-            commuting.append(((at, at + 1), (at + 2, at + 3)))
-            for edge in range(EDGES_PER_NODE):
-                place = f"{cell} cell, node {node + 1}, edge {edge + 1}"
-                labels += [f"{place}, input", f"{place}, operation"]
-    return SearchSpace(
-        name=f"NAO cell ({operations}, {nodes} nodes)",
-        options=tuple(options),
-        first_tokens=tuple(first_tokens),
-        commuting=tuple(commuting),
-        labels=tuple(labels),
-    )
-
-
-def genes(pool, nodes: int):
-    """Splits `[..., D]` into inputs and operations `[..., cell, edge]`, edge = 2 node + which."""
-    table = pool.reshape(*pool.shape[:-1], len(CELLS), nodes * EDGES_PER_NODE, 2)
-    return table[..., 0], table[..., 1]
-
-
-def loose_ends(inputs, nodes: int):
-    """Which states no edge reads: bool `[..., state]` from inputs `[..., edge]`."""
-    states = np.arange(nodes + CELL_INPUTS).reshape(*(1,) * inputs.ndim, -1)
-    return ~(inputs[..., None] == states).any(-2)
+SMALLEST_AUXILIARY = {"cifar": 8, "imagenet": 7}  # sides of the maps that the auxiliary head reads
 
 
 @dataclasses.dataclass(frozen=True)
-class CellPlan:
-    """Where a cell stands in a network.
+class NaoSpace(Outline, Space):
+    """Normal and reduction cells of B nodes with two edges each, repeated in three stages.
 
-    Attributes:
-      reduction: whether it halves the resolution.
-      width: its channels.
-      halve_first: whether its first input has twice the resolution of its second.
+    >>> NaoSpace(channels=8, cells=1, classes=10, nodes=3).decisions.length
+    24
     """
 
-    reduction: bool
-    width: int
-    halve_first: bool
+    name = "nao"
+    heads = ("dropout", "auxiliary")
+    stems = STEMS
+    has_drop_path = True
+    # Luo et al., "Neural Architecture Optimization", 2018, https://arxiv.org/abs/1808.07233: found
+    # by weight sharing in the space "small" with B = 5; the text is that of the official release.
+    # At C = 36, N = 6 it has 4,387,654 parameters without the auxiliary head.
+    published = {
+        "naonet_v2": (
+            "1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1"
+        ),
+    }
 
+    @classmethod
+    def of(cls, space, network, classes):
+        around = network.channels, network.cells, classes, network.stem
+        return cls(*around, space.operations, space.nodes)
 
-@dataclasses.dataclass(frozen=True)
-class Outline:
-    """What surrounds the searched cells: N normal cells, reduction, N, reduction, N.
+    def supernet(self, dtype, axis_name=None):
+        return supernet.Supernet(self, dtype, axis_name)
 
-    Attributes:
-      channels: C, width of the first stage, even; each reduction doubles it.
-      cells: N, normal cells in each of the three stages.
-      classes: number of classes.
-      stem: "cifar" (full resolution) or "imagenet" (an eighth).
-      operations: the set of operations, see `nao_space`.
-      nodes: B, nodes of a cell.
-    """
+    def on_path(self, params, architecture):
+        return supernet.on_path(self, params, architecture)
 
-    channels: int
-    cells: int
-    classes: int
-    stem: str = "cifar"
-    operations: str = "small"
-    nodes: int = 5
+    def network(self, architecture, dtype, **heads):
+        return network.Network(self, architecture, dtype=dtype, **heads)
 
-    def __post_init__(self):
-        if self.channels < 2 or self.channels % 2:
-            raise ValueError(f"channels must be even and at least 2, not {self.channels}")
-        if self.cells < 1:
-            raise ValueError(f"cells must be at least 1, not {self.cells}")
-        if self.classes < 2:
-            raise ValueError(f"classes must be at least 2, not {self.classes}")
-        if self.stem not in STEMS:
-            raise ValueError(f"stem {self.stem!r} is not one of {sorted(STEMS)}")
-        nao_space(self.operations, self.nodes)
+    def layers(self, pool, image_shape):
+        return cost.layers(self, pool, image_shape)
 
-    @property
-    def space(self) -> SearchSpace:
-        """The search space of the cells."""
-        return nao_space(self.operations, self.nodes)
+    def inherit(self, shared, architecture, params):
+        return supernet.inherit(self, shared, architecture, params)
 
-    @property
-    def candidates(self):
-        """The candidate operations, in the order of their numbers."""
-        return OPERATIONS[self.operations]
+    def graph(self):
+        return graph.graph_form(self)
 
-    def plan(self) -> tuple[CellPlan, ...]:
-        """The cells from input to output."""
-        width, before, cells = self.channels, self.stem == "imagenet", []
-        for n in range(3 * self.cells + 2):
-            reduction = n in (self.cells, 2 * self.cells + 1)
-            width *= 2 if reduction else 1
-            cells.append(CellPlan(reduction, width, before))
-            before = reduction
-        return tuple(cells)
+    def wires(self, architecture):
+        return graph.wires(self, architecture)
+
+    def features(self, pool):
+        inputs, choices = genes(np.asarray(pool), self.nodes)  # [P, kind of cell, E]
+        loose = loose_ends(inputs, self.nodes).sum(-1)
+        counts = [option_counts(cell, len(self.candidates)) for cell in choices.swapaxes(0, 1)]
+        return np.column_stack([*counts, loose])
+
+    def least_weights(self):
+        nodes, plan = self.nodes, self.plan()
+        units = sum(op.units for op in self.candidates) * nodes * (nodes + 3)  # edge and input
+        weights = sum((units + nodes + 2) * cell.width**2 for cell in plan)
+        return weights + self.classes * plan[-1].width
+
+    def check_images(self, image_shape, *, auxiliary=False):
+        side, least = min(image_shape[:2]), SMALLEST_AUXILIARY[self.stem]
+        if self.stem == "imagenet":
+            side = -(-side // 8)
+        side = -(-side // 4)
+        if auxiliary and side < least:
+            raise ValueError(
+                f"auxiliary=True needs maps of {least}x{least} before the classifier; images of "
+                f"{image_shape} leave {side}x{side}"
+            )

@@ -10,11 +10,11 @@ In a training loop of one's own, a path drawn every step:
 >>> from bnao_jax import sampler
 >>> from bnao_jax.nn.initialization import initialize
 >>> from bnao_jax.spaces.nao.cost import cost
->>> from bnao_jax.spaces.nao.space import Outline
+>>> from bnao_jax.spaces.nao.outline import Outline
 >>> from bnao_jax.spaces.nao.supernet import Supernet
 >>> outline = Outline(channels=2, cells=1, classes=2, nodes=1)
->>> pool = jnp.asarray(outline.space.sample(jax.random.key(0), 4))
->>> weights = sampler.proportional(cost(outline, pool, (8, 8, 3)).params)
+>>> pool = jnp.asarray(outline.decisions.sample(jax.random.key(0), 4))
+>>> weights = sampler.log_proportional(cost(outline, pool, (8, 8, 3)).params)
 >>> supernet, adam = Supernet(outline), optax.adam(1e-2)
 >>> images = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype(np.float32)
 >>> labels = np.arange(8) % 2
@@ -22,7 +22,7 @@ In a training loop of one's own, a path drawn every step:
 >>> @jax.jit  # one program for all paths
 ... def step(params, state, key):
 ...     def loss_of(params):
-...         path = pool[sampler.draw(key, weights)]
+...         path = pool[sampler.draw_row(key, weights)]
 ...         logits = supernet.apply({"params": params}, images, path)
 ...         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 ...     loss, gradients = jax.value_and_grad(loss_of)(params)
@@ -42,10 +42,10 @@ import numpy as np
 from flax import linen as nn
 
 from bnao_jax.nn import layers
-from bnao_jax.nn.initialization import parameter
+from bnao_jax.nn.initialization import overlay, parameter
 from bnao_jax.nn.operations import IDENTITY, SKIP
 from bnao_jax.spaces.nao import cells as nao_cells
-from bnao_jax.spaces.nao.space import CELL_INPUTS, EDGES_PER_NODE, Outline, genes
+from bnao_jax.spaces.nao.outline import CELL_INPUTS, EDGES_PER_NODE, Outline, genes
 
 
 def _slot_bases(nodes):
@@ -93,15 +93,20 @@ class SharedCells(nn.Module):
         }
         if self.stride == 2:
             weights["halve"] = self._halve("halve", CELL_INPUTS)
+        of_norm = lambda path: any(getattr(key, "key", None) == "norm" for key in path)
         weights = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: leaf if _is_norm(path) else leaf.astype(dtype), weights
+            lambda path, leaf: leaf if of_norm(path) else leaf.astype(dtype), weights
         )
         settings = nao_cells.Settings(
             self.outline.candidates, self.stride, self.axis_name, path if static else None
         )
         outputs, statistics = nao_cells.run_cells(
-            *(settings, None if static else path, weights, inputs, drop),
-            layers.known_statistics(self, given),
+            settings,
+            None if static else path,
+            weights,
+            inputs,
+            drop,
+            layers.recorded_statistics(self, given),
         )
         layers.record_statistics(self, given, statistics)
         return outputs
@@ -143,10 +148,6 @@ class SharedCells(nn.Module):
         return {"linear": linear, "norm": self._norm(name, (copies,))}
 
 
-def _is_norm(path):
-    return any(getattr(key, "key", None) == "norm" for key in path)
-
-
 class Supernet(nn.Module):
     """The supernet.
 
@@ -183,7 +184,11 @@ class Supernet(nn.Module):
             count = 1 if cell.reduction else outline.cells
             inputs = self._calibrate(before, last, cell, at, count, given)
             cells = SharedCells(
-                *(outline, count, cell.width, 2 if cell.reduction else 1, self.axis_name),
+                outline,
+                count,
+                cell.width,
+                2 if cell.reduction else 1,
+                self.axis_name,
                 name=f"cells{at}",
             )
             drop = None if drops is None else drops[at : at + count]
@@ -269,3 +274,65 @@ def _slots_used(path, name, numbers, slots, nodes):
     else:
         return jnp.ones(1, bool)
     return jnp.zeros(slots, bool).at[at].max(taken)
+
+
+# From shared weights to a network alone.
+
+
+def inherit(outline: Outline, shared, architecture, params):
+    """(`params` with shared weights in place of their own, how many numbers were taken).
+
+    Taken are stem, operations, and calibrations where their inputs are as wide. The stand-alone
+    cell joins its loose ends where the supernet's mixes them, so most inputs are wider.
+
+    Args:
+      outline: of both networks.
+      shared: "params" of the `Supernet`.
+      architecture: int32[D].
+      params: "params" of the `Network`, which it is to begin with.
+    """
+    inputs, choices = genes(np.array(architecture), outline.nodes)
+    offered = {name: shared[name] for name in ("stem", "classifier")}
+    plan, at = outline.plan(), 0
+    while at < len(plan):
+        kind = int(plan[at].reduction)
+        count = 1 if kind else outline.cells
+        for n in range(count):
+            stacks = {name: stack[n] for name, stack in shared[f"cells{at}"].items()}
+            cell = cell_weights(outline, stacks, inputs[kind], choices[kind])
+            for side in ("first", "second"):
+                cell[side] = shared.get(f"cell{at + n}_{side}", {})
+            offered[f"cell{at + n}"] = cell
+        at += count
+    return overlay(params, offered)
+
+
+def cell_weights(outline: Outline, stacks, inputs, choices):
+    """The weights of a stand-alone cell among those of a shared one.
+
+    `stacks` are those of one of N equal cells, `[slots, …]`; inputs and choices `[E]`.
+    """
+    cell, base = {}, 0
+    for edge, (read, choice) in enumerate(zip(inputs, choices, strict=True)):
+        operation = outline.candidates[choice]
+        names = {f"{operation.name}_{unit}_": base + read for unit in range(operation.units)}
+        prefixes = {prefix: f"unit{unit}_" for unit, prefix in enumerate(names)}
+        if operation == IDENTITY and read < CELL_INPUTS:
+            names[f"{SKIP}_"], prefixes[f"{SKIP}_"] = CELL_INPUTS * edge + read, "unit0_"
+        weights = {
+            prefixes[prefix] + name.removeprefix(prefix): stack[slot]
+            for prefix, slot in names.items()
+            for name, stack in stacks.items()
+            if name.startswith(prefix)
+        }
+        if weights:
+            cell[f"edge{edge}"] = weights
+        base += edge // EDGES_PER_NODE + CELL_INPUTS
+    for state in range(CELL_INPUTS):
+        if "halve_first" in stacks:
+            cell[f"halve{state}"] = {
+                "first": stacks["halve_first"][state],
+                "second": stacks["halve_second"][state],
+                "norm": {key: stacks[f"halve_{key}"][state] for key in ("scale", "offset")},
+            }
+    return cell

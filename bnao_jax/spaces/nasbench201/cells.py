@@ -17,7 +17,7 @@ from jax import lax
 
 from bnao_jax.nn import layers, operations
 from bnao_jax.nn.choose import choose
-from bnao_jax.spaces.nasbench201.space import CANDIDATES, EDGES, NODES
+from bnao_jax.spaces.nasbench201.outline import CANDIDATES, EDGES, NODES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ def run_cells(settings, choices, weights, x, given):
       x: maps `[C, H, W, batch]`.
       given: statistics to normalise with, or None for the batch's own.
     """
-    step = lambda x, own: _cell(settings, choices, own[0], x, own[1])
+    step = lambda x, cell: _cell(settings, choices, cell[0], x, cell[1])
     return lax.scan(step, x, (weights, given))
 
 
@@ -56,16 +56,16 @@ def _chosen(settings, choices, at):
     return choices[at] if settings.path is None else settings.path[at]
 
 
-def _apply(operation, axis_name, weights, x, **known):
+def _apply(operation, axis_name, weights, x, **statistics):
     """The operation with norms that have neither scale nor offset; and their statistics."""
     width = x.shape[0]
     used = layers.initial_statistics((width,))
     if operation.full:
         norm = {"scale": jnp.ones(width), "offset": jnp.zeros(width)}
         unit = {"linear": {"kernel": weights[operation.name]}, "norm": norm}
-        known = {key: statistics[None] for key, statistics in known.items()}
+        statistics = {key: values[None] for key, values in statistics.items()}
         y, (used,) = operations.apply(
-            operation, 1, x, {operation.name: [unit]}, axis_name=axis_name, **known
+            operation, 1, x, {operation.name: [unit]}, axis_name=axis_name, **statistics
         )
         return y, used
     return operations.apply(operation, 1, x, {})[0], used
@@ -75,9 +75,9 @@ def _forward(settings, choices, weights, x, given):
     """The states of the nodes, the first being x, and the statistics `[E, 2, C]`."""
 
     def run(at, total, operation, x):
-        own = jax.tree.map(lambda stack: stack[at], weights)
-        known = {} if given is None else {"given": given[at]}
-        y, used = _apply(operation, settings.axis_name, own, x, **known)
+        edge_weights = jax.tree.map(lambda stack: stack[at], weights)
+        edge_given = {} if given is None else {"given": given[at]}
+        y, used = _apply(operation, settings.axis_name, edge_weights, x, **edge_given)
         # Inside the choice: behind it the sum would be one more pass over the maps.
         return y if total is None else total + y, used
 
@@ -108,20 +108,20 @@ def _cell_bwd(settings, saved, gradients):
     key = "recalled" if recalled else "given"
 
     def run(at, total, g, operation, x):
-        def output(x, own):
-            known = {key: statistics[at]} if operation.full else {}
-            return _apply(operation, settings.axis_name, own, x, **known)[0]
+        def output(x, edge_weights):
+            of_edge = {key: statistics[at]} if operation.full else {}
+            return _apply(operation, settings.axis_name, edge_weights, x, **of_edge)[0]
 
-        own = jax.tree.map(lambda stack: stack[at], weights)
-        dx, d_own = jax.vjp(output, x, own)[1](g)
-        return dx if total is None else total + dx, d_own
+        edge_weights = jax.tree.map(lambda stack: stack[at], weights)
+        dx, d_edge = jax.vjp(output, x, edge_weights)[1](g)
+        return dx if total is None else total + dx, d_edge
 
     d_states, d_weights = [None] * (NODES - 1) + [gradients[0]], [None] * len(EDGES)
     for at, (node, read) in reversed(list(enumerate(EDGES))):
         partial = functools.partial(run, at, d_states[read], d_states[node])
         branches = [functools.partial(partial, op) for op in CANDIDATES.values()]
-        found = choose(_chosen(settings, choices, at), branches, states[read])
-        d_states[read], d_weights[at] = found
+        choice = _chosen(settings, choices, at)
+        d_states[read], d_weights[at] = choose(choice, branches, states[read])
     d_weights = jax.tree.map(lambda *edges: jnp.stack(edges), *d_weights)
     return None, d_weights, d_states[0], None
 

@@ -6,9 +6,9 @@ convolutions and of the linear layer, its offset counted, for one image.
 
 import numpy as np
 
-from bnao_jax.space import Cost, Layer, total
-from bnao_jax.spaces.nasbench201.space import CANDIDATES, EDGES, Outline
-from bnao_jax.spaces.nasbench201.wires import CELL, STATES
+from bnao_jax.cost import Cost, Layer, total
+from bnao_jax.spaces.nasbench201.graph import CELL, STATES
+from bnao_jax.spaces.nasbench201.outline import CANDIDATES, EDGES, Outline
 
 
 def cost(outline: Outline, pool, image_shape=(32, 32, 3)) -> Cost:

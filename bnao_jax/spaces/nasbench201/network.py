@@ -5,7 +5,7 @@ From NNX:
 >>> import numpy as np
 >>> from flax import nnx
 >>> from bnao_jax.spaces.nasbench201.network import Network
->>> from bnao_jax.spaces.nasbench201.space import Outline
+>>> from bnao_jax.spaces.nasbench201.outline import Outline
 >>> images = np.ones((2, 8, 8, 3), np.float32)
 >>> linen_network = Network(Outline(channels=2, cells=1, classes=3), (3, 3, 1, 2, 4, 0))
 >>> network = nnx.bridge.ToNNX(linen_network, rngs=nnx.Rngs(0)).lazy_init(images)
@@ -22,7 +22,7 @@ from bnao_jax.nn import layers
 from bnao_jax.nn.convolution import convolve
 from bnao_jax.nn.edge import Edge
 from bnao_jax.nn.initialization import parameter
-from bnao_jax.spaces.nasbench201.space import CANDIDATES, EDGES, NAMES, Outline
+from bnao_jax.spaces.nasbench201.outline import CANDIDATES, EDGES, NAMES, Outline
 
 
 class Halving(nn.Module):
@@ -117,7 +117,12 @@ class Network(nn.Module):
             return x
 
         logits = surround(
-            *(self.outline, layers.to_maps(images, self.dtype), run),
-            **dict(dropout=self.dropout, train=train, given=given, axis_name=self.axis_name),
+            self.outline,
+            layers.to_maps(images, self.dtype),
+            run,
+            dropout=self.dropout,
+            train=train,
+            given=given,
+            axis_name=self.axis_name,
         )
         return stages if features else logits

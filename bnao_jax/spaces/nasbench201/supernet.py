@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from bnao_jax.nn import layers
-from bnao_jax.nn.initialization import parameter
+from bnao_jax.nn.initialization import overlay, parameter
 from bnao_jax.spaces.nasbench201 import cells as shared
 from bnao_jax.spaces.nasbench201.network import surround
-from bnao_jax.spaces.nasbench201.space import CANDIDATES, EDGES, NAMES, Outline
+from bnao_jax.spaces.nasbench201.outline import CANDIDATES, EDGES, NAMES, STAGES, Outline
 
 
 class SharedCells(nn.Module):
@@ -27,16 +27,16 @@ class SharedCells(nn.Module):
         """Runs the cells on x `[C, H, W, B]`."""
         static = isinstance(architecture, tuple)
         settings = shared.Settings(self.axis_name, architecture if static else None)
-        weights = {op.name: self._stack(op, x) for op in CANDIDATES.values() if op.full}
-        known = layers.known_statistics(self, given)
+        weights = {}
+        for op in CANDIDATES.values():
+            if op.full:
+                shape = self.cells, len(EDGES), x.shape[0], x.shape[0], op.kernel, op.kernel
+                weights[op.name] = parameter(self, f"{op.name}_kernel", *shape).astype(x.dtype)
+        statistics = layers.recorded_statistics(self, given)
         choices = None if static else jnp.asarray(architecture)
-        x, statistics = shared.run_cells(settings, choices, weights, x, known)
-        layers.record_statistics(self, given, statistics)
+        x, used = shared.run_cells(settings, choices, weights, x, statistics)
+        layers.record_statistics(self, given, used)
         return x
-
-    def _stack(self, op, x):
-        shape = self.cells, len(EDGES), x.shape[0], x.shape[0], op.kernel, op.kernel
-        return parameter(self, f"{op.name}_kernel", *shape).astype(x.dtype)
 
 
 class Supernet(nn.Module):
@@ -92,3 +92,28 @@ def on_path(outline: Outline, params, architecture):
         return (jnp.asarray(architecture) == choice).reshape(1, -1, *(1,) * (leaf.ndim - 2))
 
     return jax.tree_util.tree_map_with_path(used, params)
+
+
+# From shared weights to a network alone.
+
+
+def inherit(outline: Outline, shared, architecture, params):
+    """(`params` with shared weights in place of their own, how many numbers were taken).
+
+    Args:
+      outline: of both networks.
+      shared: "params" of the `Supernet`.
+      architecture: int32[D].
+      params: "params" of the `Network`, which it is to begin with.
+    """
+    offered = dict(shared)
+    for stage in range(STAGES):
+        for n in range(outline.cells):
+            edges = {}
+            for at, choice in enumerate(architecture):
+                operation = CANDIDATES[NAMES[choice]]
+                if operation.full:
+                    kernels = shared[f"cells{stage}"][f"{operation.name}_kernel"]
+                    edges[f"edge{at}"] = {"unit0_kernel": kernels[n, at]}
+            offered[f"stage{stage}_cell{n}"] = edges
+    return overlay(params, offered)

@@ -1,16 +1,16 @@
 """Parameters and multiply-adds of ShuffleNetV2 block networks, from the encoding alone.
 
 Norms have scale and offset; multiply-adds are those of convolutions and of the linear layer for one
-image, without offsets and norms. Of the published sizes (3.5 M and 3.4 M) the norms are no part.
+image, without offsets and norms. The published sizes (3.5 M and 3.4 M) leave the norms out.
 """
 
 import jax.numpy as jnp
 import numpy as np
 
-from bnao_jax.space import Cost, Layer
+from bnao_jax.cost import Cost, Layer
 from bnao_jax.spaces.shufflenet.blocks import shape, sizes, units
-from bnao_jax.spaces.shufflenet.space import RATIOS, STRIDES, Outline, width_of
-from bnao_jax.spaces.shufflenet.wires import stage_of
+from bnao_jax.spaces.shufflenet.graph import stage_of
+from bnao_jax.spaces.shufflenet.outline import RATIOS, STRIDES, Outline, width_of
 
 
 def tables(outline: Outline, image_shape=(224, 224, 3)):
@@ -25,8 +25,8 @@ def tables(outline: Outline, image_shape=(224, 224, 3)):
     for run, before, size in _sizes(outline, image_shape):
         place = run.place
         mid = width_of(place.base, ratios) if outline.channel_choice else np.array([place.base])
-        found = [_block(kind, place, mid, before, size) for kind in outline.kinds]
-        rows += [np.stack(found, 1)] * run.count
+        costs = [_block(kind, place, mid, before, size) for kind in outline.kinds]
+        rows += [np.stack(costs, 1)] * run.count
     blocks = np.stack(rows, 1)  # [cost, blocks, kinds, widths]
     of = lambda name: np.int64(sum(getattr(layer, name) for layer in around))
     return Cost(of("params"), of("macs")), Cost(*blocks)
@@ -108,6 +108,6 @@ def macs_of(outline: Outline, image_shape=(224, 224, 3)):
 
 def _chosen(outline, pool):
     """Indices of the chosen entries of the tables, `[blocks]` or `[blocks, P]`."""
-    kinds, widths = outline.split(pool.T)
+    kinds, widths = outline.split_choices(pool.T)
     blocks = np.arange(outline.blocks).reshape(-1, *(1,) * (pool.ndim - 1))
     return blocks, kinds, 0 if widths is None else widths

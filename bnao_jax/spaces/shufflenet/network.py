@@ -5,7 +5,7 @@ From every stage:
 >>> import jax, numpy as np
 >>> from bnao_jax.nn.initialization import initialize
 >>> from bnao_jax.spaces.shufflenet.network import Network
->>> from bnao_jax.spaces.shufflenet.space import Outline, Stage
+>>> from bnao_jax.spaces.shufflenet.outline import Outline, Stage
 >>> stages = Stage(2, 1), Stage(4, 2)
 >>> outline = Outline(channels=2, cells=1, classes=3, stem="cifar", stages=stages)
 >>> network, images = Network(outline, (3, 0, 0)), np.ones((2, 8, 8, 3), np.float32)
@@ -23,7 +23,7 @@ from flax import linen as nn
 from bnao_jax.nn import layers
 from bnao_jax.nn.initialization import parameter
 from bnao_jax.spaces.shufflenet.blocks import Unit, join, linear, read, run, shape, sizes, units
-from bnao_jax.spaces.shufflenet.space import STRIDES, Outline, Place, width_of
+from bnao_jax.spaces.shufflenet.outline import STRIDES, Outline, Place, width_of
 
 
 def surround(outline: Outline, x, blocks, *, affine, dropout=0.0, train=False, **norms):
@@ -80,7 +80,7 @@ class Block(nn.Module):
 
 def kinds_and_widths(outline: Outline, architecture):
     """The place, kind and inner width of each block of an architecture of integers."""
-    kinds, choices = outline.split(tuple(int(choice) for choice in architecture))
+    kinds, choices = outline.split_choices(tuple(int(choice) for choice in architecture))
     places = [run.place for run in outline.runs() for _ in range(run.count)]
     for n, (place, kind) in enumerate(zip(places, kinds, strict=True)):
         width = place.base if choices is None else width_of(place.base, choices[n])
@@ -128,8 +128,13 @@ class Network(nn.Module):
             return x
 
         logits = surround(
-            *(self.outline, layers.to_maps(images, self.dtype), blocks),
-            **dict(affine=True, dropout=self.dropout, train=train),
-            **dict(given=given, axis_name=self.axis_name),
+            self.outline,
+            layers.to_maps(images, self.dtype),
+            blocks,
+            affine=True,
+            dropout=self.dropout,
+            train=train,
+            given=given,
+            axis_name=self.axis_name,
         )
         return stages if features else logits

@@ -19,7 +19,7 @@ from jax import lax
 from bnao_jax.nn import layers
 from bnao_jax.nn.choose import choose
 from bnao_jax.spaces.shufflenet.blocks import MID, join, linear, read, run, sizes, units
-from bnao_jax.spaces.shufflenet.space import Place, width_of
+from bnao_jax.spaces.shufflenet.outline import Place, width_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Settings:
 
 
 def weights_name(kind, unit) -> str:
-    """Under which name the shared weights `[N, ...]` of a unit are kept."""
+    """The name of the shared weights `[N, ...]` of a unit in parameter trees."""
     return f"{kind}_{unit.name}"
 
 
@@ -70,20 +70,21 @@ def run_blocks(settings, kinds, widths, weights, x, given):
     static = isinstance(kinds, tuple)
 
     def block(x, each):
-        kind, width, own, known = each
+        kind, width, block_weights, block_given = each
         mid = None if width is None else width_of(settings.place.base, width)
         fixed, traced = ((kind, mid), (None, None)) if static else ((None, None), (kind, mid))
-        y, used = _branches(settings, fixed, *traced, own, read(settings.place, x), known)
+        inputs = read(settings.place, x)
+        y, used = _branches(settings, fixed, *traced, block_weights, inputs, block_given)
         return join(settings.place, x, y), used
 
     if not static and len(kinds) > 1:
         return lax.scan(block, x, (kinds, widths, weights, given))
-    found = []
+    statistics = []
     for n in range(len(kinds)):
-        own = jax.tree.map(lambda stack, n=n: stack[n], (weights, given))
-        x, used = block(x, (kinds[n], None if widths is None else widths[n], *own))
-        found.append(used)
-    return x, jnp.stack(found)
+        stacks = jax.tree.map(lambda stack, n=n: stack[n], (weights, given))
+        x, used = block(x, (kinds[n], None if widths is None else widths[n], *stacks))
+        statistics.append(used)
+    return x, jnp.stack(statistics)
 
 
 def _narrow(unit, weights, mid):
@@ -107,10 +108,10 @@ def _apply(settings, kind, mid, weights, x, *, given=None, recalled=None):
         nonlocal at
         y = linear(unit, x, _narrow(unit, weights[weights_name(kind, unit)], mid))
         width = y.shape[0]
-        own = lambda all_of_them: None if all_of_them is None else all_of_them[:, at : at + width]
+        part = lambda row: None if row is None else row[:, at : at + width]
         scale, offset = jnp.ones(width), jnp.zeros(width)
         y, statistics = layers.norm(
-            y, scale, offset, own(given), settings.axis_name, recalled=own(recalled)
+            y, scale, offset, part(given), settings.axis_name, recalled=part(recalled)
         )
         used.append(jnp.pad(statistics, ((0, 0), (0, widest[unit.gives] - width))))
         at += widest[unit.gives]
@@ -120,7 +121,7 @@ def _apply(settings, kind, mid, weights, x, *, given=None, recalled=None):
     return y, jnp.pad(jnp.concatenate(used, 1), ((0, 0), (0, norms(settings) - at)))
 
 
-def _own(settings, kind, weights):
+def _of_kind(settings, kind, weights):
     names = {weights_name(kind, unit) for unit in units(kind, settings.place)}
     return {name: leaf for name, leaf in weights.items() if name in names}
 
@@ -130,8 +131,8 @@ def _branches(settings, static, kind, mid, weights, x, given):
     kind, mid = (kind, mid) if static[0] is None else static
 
     def of(kind):
-        own = _own(settings, kind, weights)
-        return lambda x: _apply(settings, kind, mid, own, x, given=given)
+        kind_weights = _of_kind(settings, kind, weights)
+        return lambda x: _apply(settings, kind, mid, kind_weights, x, given=given)
 
     return choose(kind, [of(kind) for kind in settings.kinds], x)
 
@@ -142,15 +143,15 @@ def _branches_fwd(settings, static, kind, mid, weights, x, given):
 
 
 def _branches_bwd(settings, static, saved, gradients):
-    kind, mid, weights, x, statistics, recalled = saved
+    kind, mid, weights, x, used, recalled = saved
     kind, mid = (kind, mid) if static[0] is None else static
-    known = {"recalled" if recalled else "given": statistics}
+    statistics = {"recalled" if recalled else "given": used}
 
     def of(kind):
         def run(x, g):
-            output = lambda own, x: _apply(settings, kind, mid, own, x, **known)[0]
-            d_own, dx = jax.vjp(output, _own(settings, kind, weights), x)[1](g)
-            return jax.tree.map(jnp.zeros_like, weights) | d_own, dx
+            output = lambda w, x: _apply(settings, kind, mid, w, x, **statistics)[0]
+            d_kind, dx = jax.vjp(output, _of_kind(settings, kind, weights), x)[1](g)
+            return jax.tree.map(jnp.zeros_like, weights) | d_kind, dx
 
         return run
 

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from bnao_jax.nn import layers
-from bnao_jax.nn.initialization import parameter
+from bnao_jax.nn.initialization import overlay, parameter
 from bnao_jax.spaces.shufflenet import paths
 from bnao_jax.spaces.shufflenet.blocks import MID, shape, sizes, units
-from bnao_jax.spaces.shufflenet.network import surround
-from bnao_jax.spaces.shufflenet.space import Outline, width_of
+from bnao_jax.spaces.shufflenet.network import kinds_and_widths, surround
+from bnao_jax.spaces.shufflenet.outline import Outline, width_of
+from bnao_jax.spaces.shufflenet.paths import weights_name
 
 
 def shared_weights(outline: Outline, run):
@@ -42,8 +43,8 @@ class SharedBlocks(nn.Module):
         weights = {
             name: parameter(self, name, *of) for name, *_, of in shared_weights(self.outline, run)
         }
-        known = layers.known_statistics(self, given)
-        x, used = paths.run_blocks(settings, kinds, widths, weights, x, known)
+        statistics = layers.recorded_statistics(self, given)
+        x, used = paths.run_blocks(settings, kinds, widths, weights, x, statistics)
         layers.record_statistics(self, given, used)
         return x
 
@@ -78,13 +79,15 @@ class Supernet(nn.Module):
         if drop_path is not None:
             raise ValueError("the ShuffleNetV2 space has no drop path")
         static = isinstance(architecture, tuple)
-        kinds, widths = self.outline.split(architecture if static else jnp.asarray(architecture))
+        kinds, widths = self.outline.split_choices(
+            architecture if static else jnp.asarray(architecture)
+        )
 
         def blocks(x):
             for n, run in enumerate(self.outline.runs()):
-                own = slice(run.start, run.start + run.count)
+                rows = slice(run.start, run.start + run.count)
                 module = SharedBlocks(self.outline, n, self.axis_name, name=run.name)
-                x = module(x, kinds[own], None if widths is None else widths[own], given=given)
+                x = module(x, kinds[rows], None if widths is None else widths[rows], given=given)
             return x
 
         maps = layers.to_maps(images, self.dtype)
@@ -98,17 +101,41 @@ def on_path(outline: Outline, params, architecture):
     `architecture` int32[D] may be traced. Everything outside the blocks is always used.
     """
     masks = jax.tree.map(lambda leaf: jnp.ones((1,) * leaf.ndim, bool), dict(params))
-    kinds, choices = outline.split(jnp.asarray(architecture))
+    kinds, choices = outline.split_choices(jnp.asarray(architecture))
     for run in outline.runs():
-        own, masks[run.name] = slice(run.start, run.start + run.count), {}
+        rows, masks[run.name] = slice(run.start, run.start + run.count), {}
         for name, kind, unit, of in shared_weights(outline, run):
             column = lambda values, of=of: values.reshape(-1, *(1,) * (len(of) - 1))
-            used = column(kinds[own] == kind)
+            used = column(kinds[rows] == kind)
             if choices is not None:
-                mid = column(width_of(run.place.base, choices[own]))
+                mid = column(width_of(run.place.base, choices[rows]))
                 for axis, size in ((1, unit.gives), (2, None if unit.kernel else unit.reads)):
                     if size == MID:
                         beyond = [-1 if n == axis else 1 for n in range(len(of))]
                         used = used & (jnp.arange(of[axis]).reshape(beyond) < mid)
             masks[run.name][name] = used
     return masks
+
+
+# From shared weights to a network alone.
+
+
+def inherit(outline: Outline, shared, architecture, params):
+    """(`params` with shared weights in place of their own, how many numbers were taken).
+
+    Args:
+      outline: of both networks.
+      shared: "params" of the `Supernet`.
+      architecture: int32[D].
+      params: "params" of the `Network`, which it is to begin with.
+    """
+    offered = dict(shared)
+    stacks = [(shared[run.name], n) for run in outline.runs() for n in range(run.count)]
+    for number, (place, kind, width) in enumerate(kinds_and_widths(outline, architecture)):
+        stack, n = stacks[number]
+        block = offered[f"block{number}"] = {}
+        for unit in units(kind, place):
+            sides = tuple(slice(side) for side in shape(unit, sizes(place, width)))
+            name = "depthwise" if unit.kernel else "matrix"
+            block[unit.name] = {name: stack[weights_name(kind, unit)][n][sides]}
+    return overlay(params, offered)

@@ -1,0 +1,1 @@
+"""Training of shared weights, and of networks alone."""

@@ -1,0 +1,22 @@
+"""Lists the commands.
+
+python -m launch
+"""
+
+import ast
+import pathlib
+
+HERE = pathlib.Path(__file__).parent
+
+
+def commands():
+    """Yields (name, what it does) of every command: the folders that can be run."""
+    for file in sorted(HERE.glob("*/__main__.py")):
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+        yield file.parent.name, text.splitlines()[0]
+
+
+if __name__ == "__main__":
+    print("python -m launch.NAME --help tells the flags of a command.\n")
+    for name, what in commands():
+        print(f"  {name:10} {what}")

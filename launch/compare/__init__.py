@@ -1,0 +1,1 @@
+"""Compares search strategies."""

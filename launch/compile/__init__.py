@@ -1,0 +1,1 @@
+"""Compiles the programs of a search for devices that are not here."""

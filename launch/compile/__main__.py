@@ -1,0 +1,56 @@
+"""Compiles the programs of a search for TPUs that are not here, and tells what they would take.
+
+    pip install '.[tpu]'    # brings libtpu, whose compiler needs no TPU
+    python -m launch.compile --config=configs/cifar.py --topology=v5e:2x4
+    python -m launch.compile --topology=v5e:1x1,v5e:2x4,v5e:16x16 --scaling
+    python -m launch.compile --topology=v4:2x2x2,v6e:4x4 --config.network.dtype=bfloat16
+
+Flags:
+  --config=FILE[:VARIANT]     the experiment that is compiled; configs/cifar.py by default
+  --config.FIELD=VALUE        changes one of its fields
+  --topology=NAME,NAME        TPU generation and chips: v4:2x2x2, v5e:4x4, v5p:2x2x2, v6e:16x16, …
+  --only=PROGRAM,PROGRAM      train, score; both by default
+  --scaling                   also projects a search on 1 to 256 chips from the compiled programs
+
+The programs are those of launch.search, made by the same functions and mapped over the chips by the
+same pmap, for the data set's size but without its images. Nothing is executed and no cache is used.
+The batch is config.supernet.batch_size over all chips, rounded up to a multiple of their number.
+
+Prints one JSON object a line on standard output, with the keys of launch.benchmark (figure, median,
+min, max, repeats, unit, setting); tables and the assumptions on standard error. All figures are for
+one chip; train_* for one step, score_* for one architecture on all validation images:
+
+  compile_s         seconds to trace and compile
+  temporary_MB      memory besides arguments and results, as laid out (padded to tiles)
+  arguments_MB      memory of weights, momentum, images and pool, as laid out
+  arithmetic_GFLOP  convolutions and products of the random architecture of median cost; XLA's own
+                    count, which takes the body of every loop once, is in the setting
+  collective_MB     results of all-reduces and the like, as laid out
+  estimate_s        the compiler's estimate in cycles, at the clock of the generation
+"""
+
+import sys
+
+from absl import flags
+
+from launch import command
+
+TOPOLOGY = flags.DEFINE_list("topology", ["v5e:2x4"], "TPU generations and chips.")
+ONLY = flags.DEFINE_list("only", None, "Programs to compile.")
+SCALING = flags.DEFINE_bool("scaling", False, "Project a search on 1 to 256 chips.")
+
+
+def main():
+    """Compiles what the flags name."""
+    config = command.CONFIG.value
+    from launch.compile import job
+
+    if config is None:
+        from configs import cifar
+
+        config = cifar.get_config()
+    job.run(config, topologies=TOPOLOGY.value, only=ONLY.value, with_scaling=SCALING.value)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, __doc__))

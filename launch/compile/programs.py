@@ -1,0 +1,145 @@
+"""The programs of a search, compiled for devices that are not here."""
+
+import dataclasses
+import importlib.metadata
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bnao_jax import data
+from bnao_jax.training import supernet as supernet_training
+from launch.command import UsageError
+from launch.compile import hlo, roofline, topology
+
+PROGRAMS = ("train", "score")
+
+
+class Compiled(NamedTuple):
+    """A program compiled for a topology, what it takes (by `job.FIGURES`), what a chip does."""
+
+    topology: str
+    name: str
+    setting: dict
+    values: dict
+    work: roofline.Program
+
+
+class Programs:
+    """The training and the scoring program of a config on some devices, from shapes alone."""
+
+    def __init__(self, plan, name, devices):
+        self.topology, self.devices, count = name, devices, len(devices)
+        batch = -(-plan.settings.supernet.batch_size // count) * count
+        supernet = dataclasses.replace(plan.settings.supernet, batch_size=batch)
+        self.plan = plan = plan.replace(supernet=supernet)
+        self.settings = plan.settings
+        if batch > plan.settings.data.train_examples:
+            raise UsageError(f"--topology={name} has more devices than there are train images")
+        self.shape, classes = plan.form()
+        self.space = plan.space(classes)
+        images = unseen_images(plan.settings, self.shape, classes)
+        self.programs = plan.supernet(self.space, images, devices)
+        params = self.space.initial_weights(plan.key, self.shape)
+        self.params = jax.eval_shape(lambda: params)
+        self.pool = self.space.decisions.sample(plan.key, sampled(plan.settings))
+        self.cost = self.space.cost(self.pool, self.shape)
+        self.macs = float(np.median(self.cost.macs))
+
+    def train(self):
+        """The compiled training step, as `launch.search` calls it."""
+        programs, images = self.programs, self.settings.data.train_examples
+        momentum = jax.eval_shape(programs.recipe.optimizer.init, self.params)
+        state = supernet_training.State(self.params, momentum, _int32())
+        part, paths = (self._images(images), _int32(images)), (programs.sampler, programs.rules)
+        # Arrays by their shapes; the train images are shapes already.
+        shape = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        material = supernet_training.make_material(
+            part, self.pool, self.cost.params, len(self.pool), *paths
+        )
+        material = jax.tree.map(shape, material)
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        return self.programs.train.program(state, material, key, _int32())
+
+    def score(self):
+        """The compiled scoring of a pool, as `launch.search` calls it."""
+        settings, decisions = self.settings.scoring, self.space.decisions.length
+        count, images = len(self.devices), self.plan.scored_examples
+        estimated = settings.statistics == "estimated"
+        calibration = self._images(settings.calibration_images if estimated else 1)
+        pool = _int32(count, 1, settings.per_dispatch, decisions)
+        valid = self._images(images), _int32(images)
+        return self.programs.evaluate.program.program(
+            self.params, pool, _int32(count, 1), *valid, calibration
+        )
+
+    def compiled(self, name) -> Compiled:
+        """Compiles a program and reads off what it takes."""
+        started, busy = time.perf_counter(), time.process_time()
+        program = {"train": self.train, "score": self.score}[name]()
+        seconds, busy = time.perf_counter() - started, time.process_time() - busy
+        memory, work = program.memory_analysis(), self._work(name, program)
+        values = {
+            "compile_s": seconds,
+            "temporary_MB": memory.temp_size_in_bytes / 1e6,
+            "arguments_MB": memory.argument_size_in_bytes / 1e6,
+            "arithmetic_GFLOP": work.flops / 1e9,
+            "collective_MB": work.collective_bytes / 1e6,
+        }
+        if generation := roofline.GENERATIONS.get(topology.split(self.topology)[0]):
+            values["estimate_s"] = work.cycles / generation.clock
+        setting = self._setting(work.batch, program.cost_analysis())
+        setting["compile_processor_s"] = round(busy, 1)
+        return Compiled(self.topology, name, setting, values, work)
+
+    def _work(self, name, program):
+        memory, loop = program.memory_analysis(), hlo.main_loop(program.as_text())
+        if name == "train":
+            batch = self.settings.supernet.batch_size // len(self.devices)
+            flops = 3 * 2 * self.macs * batch  # forward and two backward
+            moved = 2 * memory.output_size_in_bytes
+        else:
+            images = self.plan.scored_examples
+            batch = min(self.settings.scoring.batch_size, images)
+            flops = 2 * self.macs * -(-images // batch) * batch
+            moved = memory.argument_size_in_bytes
+        return roofline.Program(batch, flops, moved, loop.cycles, loop.collective_bytes)
+
+    def _setting(self, batch, cost):
+        network = self.settings.network
+        return {
+            "topology": self.topology,
+            "devices": len(self.devices),
+            "images_a_device": batch,
+            "device": self.devices[0].device_kind,
+            "dtype": network.dtype,
+            "channels": network.channels,
+            "cells": network.cells,
+            "jax": jax.__version__,
+            "libtpu": importlib.metadata.version("libtpu"),
+            "xla_gflop": round(cost.get("flops", 0.0) / 1e9, 3),
+            "xla_gbytes": round(cost.get("bytes accessed", 0.0) / 1e9, 3),
+        }
+
+    def _images(self, count):
+        return jax.ShapeDtypeStruct((count, *self.shape), jnp.uint8)
+
+
+def _int32(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+
+def sampled(settings) -> int:
+    """Rows of the padded pool that training draws from."""
+    return max(settings.search.initial, settings.search.proposals)
+
+
+def unseen_images(settings, shape, classes):
+    """A data set of the config's size that takes the memory of one image."""
+    count = settings.data.train_examples + settings.data.valid_examples
+    one = np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8)
+    images, labels = np.broadcast_to(one, (count, *shape)), np.zeros(count, np.int32)
+    none = images[:0], labels[:0]
+    return data.ImageData("unseen", images, labels, np.arange(count), *none, classes)

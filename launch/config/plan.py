@@ -1,0 +1,290 @@
+"""A config, read once: `plan(config)` checks it and builds what a job is made of."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+
+from bnao_jax import cost, data, oneshot
+from bnao_jax.data import Augmentation, ImageData, StreamedData
+from bnao_jax.decisions import DRAWS_PER_ROUND
+from bnao_jax.parallel import memory
+from bnao_jax.settings import SettingError
+from bnao_jax.spaces import shipped
+from bnao_jax.spaces.space import Space
+from bnao_jax.strategies.bonas import bonas
+from bnao_jax.strategies.evolution import evolution
+from bnao_jax.strategies.nao import nao_strategy
+from bnao_jax.strategies.random import random_search
+from bnao_jax.strategies.strategy import Strategy
+from bnao_jax.training.standalone import Standalone, make_standalone
+from launch.command import UsageError
+from launch.config import schema
+from launch.config.schema import Config
+
+ANY_CLASSES = 10  # where images are not read yet
+
+
+def plan(config, *jobs) -> "Plan":
+    """The plan of a config, checked; needs neither images nor compiler.
+
+    Args:
+      config: ConfigDict.
+      jobs: kinds of job that it may be for; none: any.
+
+    Raises:
+      UsageError: it names the first field that cannot be.
+    """
+    read_plan = read(config, *jobs)
+    read_plan.check()
+    return read_plan
+
+
+def read(config, *jobs) -> "Plan":
+    """The plan of a config whose fields are checked one by one alone: that of a job long done."""
+    return Plan(schema.read(config, *jobs), config.to_json_best_effort(indent=2))
+
+
+def named(what, function, *args, **kwargs):
+    """`function(*args)`; an error of bad input says what it was in.
+
+    Where `what` is a section of the config, "config.NAME", and the error names its field, both are
+    joined.
+    """
+    try:
+        return function(*args, **kwargs)
+    except SettingError as error:
+        raise UsageError(f"{what}.{error}") from None
+    except ValueError as error:
+        raise UsageError(f"{what}: {error}") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a job is to do: its settings, and what is built of them.
+
+    Attributes:
+      settings: all of them.
+      text: the config as JSON, for others to read.
+    """
+
+    settings: Config
+    text: str
+
+    def replace(self, **settings) -> "Plan":
+        """The plan with other settings at the top, or other sections."""
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, **settings))
+
+    # What is built.
+
+    @property
+    def key(self):
+        """The random key of the seed."""
+        return jax.random.key(self.settings.seed)
+
+    def space(self, classes=ANY_CLASSES) -> Space:
+        """The search space in a network for so many classes."""
+        settings = self.settings
+        try:
+            return shipped.make(settings.space, settings.network, classes)
+        except SettingError as error:
+            raise UsageError(f"config.network.{error}") from None
+        except ValueError as error:
+            raise UsageError(f"config.network or config.space: {error}") from None
+
+    def devices(self):
+        """The devices to use: of every process the same number."""
+        there = len(jax.local_devices())
+        wanted = self.settings.devices or there
+        if wanted > there:
+            raise UsageError(f"config.devices={wanted}, but there are {there}")
+        processes = range(jax.process_count())
+        of_process = [jax.local_devices(process_index=n)[:wanted] for n in processes]
+        devices = [device for local in of_process for device in local]
+        for name, section in self.settings.trainings.items():
+            if section.batch_size % len(devices):
+                raise UsageError(
+                    f"config.{name}.batch_size={section.batch_size} is not divisible by "
+                    f"{len(devices)} devices"
+                )
+        return devices
+
+    def form(self):
+        """(H, W, C) and the number of classes of the images, read as little as can be."""
+        shape, classes = named("config.data", self.settings.data.form)
+        self.check_form(shape, classes)
+        return shape, classes
+
+    def load(self) -> ImageData | StreamedData:
+        """The images, checked against the plan."""
+        images = self.settings.data.load()
+        self.check_images(images)
+        return images
+
+    def limit(self, cost_of, latency_of=None):
+        """`pool -> bool[P]`, or None without a limit; `latency_of(pool)` is in seconds."""
+        search = self.settings.search
+        return cost.limit(
+            cost_of,
+            max_params=search.max_params,
+            max_macs=search.max_macs,
+            max_latency=None if latency_of is None else search.max_latency,
+            latency_of=latency_of,
+        )
+
+    def strategy(self, space: Space, accept, name=None) -> Strategy:
+        """The search strategy of that name, by default the config's."""
+        settings, decisions = self.settings, space.decisions
+        capacity = settings.search.population_size
+        name = settings.search.strategy if name is None else name
+        if name == "random":
+            return random_search(decisions, accept=accept)
+        if name == "evolution":
+            return evolution(decisions, settings.evolution, accept=accept)
+        if name == "bonas":
+            form = space.graph()
+            return bonas(decisions, form, settings.bonas, capacity=capacity, accept=accept)
+        return nao_strategy(decisions, settings.nao, capacity=capacity, accept=accept)
+
+    def augmentation(self, images) -> Augmentation:
+        """What happens to training images."""
+        return self.settings.data.augmentation(images)
+
+    def supernet(self, space: Space, images, devices, *, only=None) -> oneshot.Programs:
+        """The programs that train and score shared weights; see `oneshot.make_programs`."""
+        settings, augmentation = self.settings, self.augmentation(images)
+        return oneshot.make_programs(
+            space,
+            settings.supernet,
+            settings.scoring.scoring(settings.data.valid_examples, augmentation),
+            augmentation=augmentation,
+            examples=settings.data.trained_on(images),
+            image_shape=images.image_shape,
+            devices=devices,
+            dtype=settings.network.jax_dtype,
+            seed=settings.seed,
+            only=only,
+        )
+
+    @property
+    def scored_examples(self) -> int:
+        """Validation images that score an architecture."""
+        return self.settings.scoring.examples(self.settings.data.valid_examples)
+
+    def network(self, space: Space, architecture, section=None):
+        """The network of one architecture alone, with the heads of a section, if there is one."""
+        architecture = tuple(int(choice) for choice in architecture)
+        settings = getattr(self.settings, section) if section else None
+        heads = {name: getattr(settings, name) for name in space.heads} if section else {}
+        return space.network(architecture, dtype=self.settings.network.jax_dtype, **heads)
+
+    def alone(self, space: Space, images, architecture, key, devices) -> Standalone:
+        """One architecture alone, ready to be trained; the key draws its weights."""
+        settings, section = self.settings, self.settings.alone
+        return make_standalone(
+            self.network(space, architecture, section),
+            getattr(settings, section),
+            self.augmentation(images),
+            examples=settings.data.trained_on(images),
+            image_shape=images.image_shape,
+            classes=space.classes,
+            key=key,
+            devices=devices,
+            is_streamed=settings.data.streamed,
+        )
+
+    # What is checked.
+
+    def check(self):
+        """Raises UsageError naming the first field that cannot be."""
+        settings, space = self.settings, self.space()
+        if settings.search is not None:
+            self._check_search(space)
+        if settings.supernet is not None:
+            named("config.supernet", settings.supernet.check_space, space)
+            if settings.data.valid_examples < 1:
+                raise UsageError(
+                    "config.data.valid_examples must be at least 1: it scores architectures"
+                )
+        if section := settings.alone:
+            alone = getattr(settings, section)
+            named(f"config.{section}", alone.check_space, space)
+        if settings.data is not None:
+            self.devices()
+            if settings.data.name in data.FORMS:
+                self.form()
+
+    def _check_search(self, space):
+        search, supernet = self.settings.search, self.settings.supernet
+        if supernet is None:
+            strategies, baseline = self.settings.comparison.strategies, 0
+        else:
+            strategies, baseline = (search.strategy,), search.random_baseline
+            named("config.search", search.check_supernet, supernet)
+        named("config.search", search.check_space, space.decisions, baseline=baseline)
+        if "nao" in strategies and search.rounds > 1:
+            named("config.nao", self.settings.nao.check_pool, search.initial)
+
+    def check_form(self, image_shape, classes):
+        """Raises UsageError where the plan does not fit images [H, W, C] of so many classes."""
+        if classes < 2:
+            raise UsageError(
+                f"config.data: the labels know {classes} class; a search needs at least 2"
+            )
+        named("config.data", self.settings.data.check_form, image_shape)
+        there, space = memory(jax.local_devices()[0]), self.space(classes)
+        for names, least in self._needs(space, image_shape).items():
+            if least > there:
+                raise UsageError(
+                    f"{names} needs at least {least / 1e9:,.1f} GB; there are {there / 1e9:,.1f} GB"
+                )
+        supernet = self.settings.supernet
+        if supernet is not None and supernet.sampler == "constrained":
+            pool = np.asarray(space.decisions.random(self.key, DRAWS_PER_ROUND))
+            costs = space.cost(pool, image_shape).macs
+            named("config.supernet", supernet.check_intervals, costs)
+
+    def check_images(self, images):
+        """Raises UsageError where the plan does not fit loaded images."""
+        settings = self.settings
+        named("config.data", settings.data.check_loaded, images)
+        self.check_form(images.image_shape, images.classes)
+        examples = settings.data.trained_on(images)
+        for name, section in settings.trainings.items():
+            named(f"config.{name}", section.check_examples, examples)
+        if settings.scoring is not None:
+            named("config.scoring", settings.scoring.check_examples, examples)
+        section = settings.alone
+        auxiliary = bool(section) and getattr(settings, section).auxiliary
+        space = self.space(images.classes)
+        named(
+            f"config.{section or 'space'}",
+            space.check_images,
+            images.image_shape,
+            auxiliary=auxiliary,
+        )
+
+    def _needs(self, space, image_shape):
+        """Least bytes on a device by the fields that ask for them; the programs take more."""
+        settings, devices = self.settings, len(self.devices())
+        side = lambda n: n if settings.network.stem == "cifar" else -(-n // 8)
+        maps = 2 * side(image_shape[0]) * side(image_shape[1]) * space.channels  # bfloat16
+        # weights, gradients and momentum, float32
+        needs = {
+            "network with config.space and the classes of config.data": 12 * space.least_weights()
+        }
+        if not settings.data.streamed:
+            needs["data.valid_examples"] = settings.data.valid_examples * math.prod(image_shape)
+        if settings.scoring is not None:
+            scored = min(settings.scoring.batch_size, self.scored_examples)
+            needs["scoring.batch_size"] = scored * maps
+        for name, section in settings.trainings.items():
+            if name in ("supernet", settings.alone):
+                needs[f"{name}.batch_size"] = section.batch_size // devices * maps
+        strategy = getattr(settings.search, "strategy", None)
+        if strategy in ("nao", "bonas"):
+            size = settings.search.population_size, space.decisions.length
+            least = getattr(settings, strategy).least_bytes(*size)
+            needs |= {f"{strategy}.{name}": number for name, number in least.items()}
+        return {f"config.{name}": number for name, number in needs.items()}

@@ -1,0 +1,1 @@
+"""Shows architectures, their costs and latencies."""

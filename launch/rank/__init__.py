@@ -1,0 +1,1 @@
+"""Measures how well shared weights rank architectures."""

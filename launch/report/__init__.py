@@ -1,0 +1,1 @@
+"""Draws a search as an HTML page."""

@@ -1,0 +1,168 @@
+"""What a report computes from a search's files: the best, expected steps, limits, the truth.
+
+Accuracies are those on validation images, 0..1; the page shows them in percent. For scores see
+`search_folder.Unit`.
+"""
+
+import dataclasses
+import math
+import pathlib
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from bnao_jax import data, sampler
+from bnao_jax.cost import limit
+from bnao_jax.search import SearchSettings
+from launch.command import UsageError
+from launch.config.plan import named
+from launch.inputs import latencies
+from launch.inputs.ground_truth import load_truth
+from launch.report import search_folder
+from launch.report.damaged_json import BAD_VALUE, LARGEST_FILE, number
+
+SHOWN = 5  # architectures, where the search is not finished
+LIMITS = {
+    "search.max_params": "parameters",
+    "search.max_macs": "multiply-adds",
+    "search.max_latency": "s predicted latency",
+}
+DRAWS = 4_096  # random architectures that estimate the share within a limit
+
+
+class Candidate(NamedTuple):
+    """An architecture that a search has chosen.
+
+    Attributes:
+      text: its text form.
+      params, macs: its cost.
+      score, accuracy: with shared weights, on validation images; NaN where unknown.
+      alone: validation accuracy trained alone; NaN where it was not.
+    """
+
+    text: str
+    params: int
+    macs: int
+    score: float
+    accuracy: float
+    alone: float
+
+
+def chosen(run, key="best") -> list[Candidate]:
+    """The best architectures, best first; of a search under way the best by score.
+
+    `key` "control" instead: the best of the random control.
+    """
+    rows, candidates = run.result.get(key), []
+    for row in rows if isinstance(rows, list) else []:
+        try:
+            text, params, macs, _, score, accuracy, _ = search_folder.architecture(row)
+            alone = number(row, "accuracy_alone")
+            candidates.append(Candidate(text, params, macs, score, accuracy, alone))
+        except BAD_VALUE:
+            continue
+    if candidates or key == "control":
+        return candidates
+    pool = run.pool
+    order = np.argsort(-pool.score, kind="stable")  # NaN comes last
+    best = [row for row in order[:SHOWN] if np.isfinite(pool.score[row])]
+    numbers = (pool.params, pool.macs, pool.score, pool.accuracy)
+    columns = pool.texts, *(column.tolist() for column in numbers)
+    return [Candidate(*(column[row] for column in columns), math.nan) for row in best]
+
+
+def images(run) -> int | None:
+    """Number of images that scores are taken on."""
+    held, fewer = run.field("data.valid_examples"), run.field("scoring.images")
+    return min(held, fewer or held) if held else None
+
+
+def error(share, count) -> float:
+    """Standard error of a share of `count` images; NaN where `count` is unknown."""
+    return math.sqrt(share * (1 - share) / count) if count and 0 <= share <= 1 else math.nan
+
+
+def percent(share, count=None) -> str:
+    """A share in percent, with its standard error where the number of images is known."""
+    if not math.isfinite(share):
+        return "unknown"
+    off = error(share, count)
+    return f"{100 * share:.1f} %" + (f" ± {100 * off:.1f}" if math.isfinite(off) else "")
+
+
+def draws_from_space(run) -> bool:
+    """Whether the paths that train come from the whole space, not from a round's pool."""
+    return run.field("supernet.sampler") in sampler.WHOLE_SPACE
+
+
+def expected(run):
+    """Expected steps of each architecture of the pool (Eq. 4), float64[P]; None if unknown."""
+    rule, pool = run.field("supernet.sampler"), run.pool
+    means, strata = np.zeros(len(pool.texts)), None
+    try:
+        if rule == "stratified":
+            strata = run.space.strata(run.space.decisions.parse_lines(pool.texts))
+        for of_round in np.unique(pool.round):
+            mask = (pool.round == of_round) & (pool.params > 0)
+            weights = {
+                "proportional": lambda mask=mask: sampler.log_proportional(
+                    pool.params[mask], run.field("supernet.size_exponent")
+                ),
+                "uniform": lambda mask=mask: sampler.log_proportional(pool.params[mask], 0.0),
+                "stratified": lambda mask=mask: sampler.log_stratified(strata[mask]),
+            }[rule]()
+            means[mask] = sampler.expected_counts(weights, int(pool.trained[mask].sum()))
+    except (*BAD_VALUE, AttributeError):
+        return None
+    return means
+
+
+def limits(run) -> str | None:
+    """The limits and the share of architectures within them, in words; None without limits."""
+    bounds = {name: run.field(name) for name in LIMITS if run.field(name)}
+    if not bounds:
+        return None
+    words = " and ".join(f"at most {value:,} {LIMITS[name]}" for name, value in bounds.items())
+    if (share := _share_within_limits(run)) is None:
+        return f"The limit is {words}."
+    return f"The limit is {words}; {percent(share)} of {DRAWS:,} random architectures satisfy it."
+
+
+def _share_within_limits(run):
+    """The share of random architectures within the limits; None where it cannot be known."""
+    name, shrink = run.field("data.name"), run.field("data.shrink")
+    if run.space is None or name not in data.FORMS or not shrink:
+        return None
+    (height, width, channels), classes = data.FORMS[name]
+    shape = (height // shrink, width // shrink, channels)
+    space = dataclasses.replace(run.space, classes=classes)
+    fields = {field.split(".")[1]: run.field(field) for field in LIMITS}
+    latency_of = None
+    if fields["max_latency"] is not None:
+        table = pathlib.Path(run.field("search.latencies") or "")
+        try:
+            if not table.is_file() or table.stat().st_size > LARGEST_FILE:
+                return None
+            batch = run.field("search.latency_batch") or 1
+            settings = SearchSettings(latencies=str(table), latency_batch=batch)
+            latency_of = latencies.load_latencies(settings, space, shape).predict
+        except (OSError, ValueError, UsageError):
+            return None
+    cost_of = lambda pool: space.cost(pool, shape)
+    accept = limit(cost_of, **fields, latency_of=latency_of)
+    pool = np.asarray(space.decisions.random(jax.random.key(0), DRAWS))
+    return float(np.mean(accept(pool)))
+
+
+def truth_of(run, path, column):
+    """Known accuracies float64[P] of a run's pool.
+
+    Raises:
+      UsageError: the table cannot be read, or has not all of them.
+    """
+    if run.space is None:
+        raise UsageError("--truth: the config of the search names no search space")
+    decisions = run.space.decisions
+    pool = named("--truth: pool.jsonl", decisions.parse_lines, run.pool.texts)
+    return named("--truth", load_truth(path, column, decisions).of, pool, column)

@@ -1,0 +1,1 @@
+"""A run's life: its folder, checkpoints, processes, progress."""

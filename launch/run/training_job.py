@@ -1,0 +1,158 @@
+"""What jobs train and score: shared weights along paths, and networks alone."""
+
+import jax
+import numpy as np
+
+from bnao_jax.parallel import replicate
+from bnao_jax.training import supernet as supernet_training
+from launch.run import feeds
+from launch.run import job as jobs
+
+ACCURACY, LOSS = range(2)  # rows of what is kept of an evaluation
+NO_SCORES = np.zeros((2, 0), np.float32)
+
+
+class TrainingJob(jobs.Job):
+    """A job that trains. Its progress holds, as far as it needs them:
+
+    supernet: shared weights, momentum, step.
+    counts: int64[P], how often the architectures of the present pool were trained.
+    partial: float32[2, …], accuracies and losses of the evaluation under way.
+    final: training state of the network that is trained alone, or ().
+
+    Methods that train or score keep it up to date, so that they go on where they were left.
+    """
+
+    def __init__(self, plan, folder, images):
+        super().__init__(plan, folder, images)
+        self.compiled = {}  # the programs of the supernets
+
+    # Shared weights.
+
+    def make_supernet(self, plan):
+        """Makes the programs of a plan's supernet; returns its state before the first step.
+
+        The plan may differ from the job's in its seed and its supernet alone.
+        """
+        settings = plan.settings
+        # The seed is in the program only where it picks the edge that parts the momenta.
+        split = settings.seed if settings.supernet.separate_momentum else None
+        which = settings.supernet, split
+        if which not in self.compiled:
+            self.compiled[which] = plan.supernet(self.space, self.images, self.devices)
+        self.programs = self.compiled[which]
+        self.recipe = self.programs.recipe
+        return self.initial_supernet(plan)
+
+    def initial_supernet(self, plan):
+        """The state of the supernet before the first step."""
+        params = self.space.initial_weights(plan.key, self.images.image_shape)
+        return supernet_training.initial_state(self.recipe, params)
+
+    def train_paths(self, pool, key, *, title, place, until=None, **facts):
+        """Trains the shared weights along the paths of a pool [P, D], until a step.
+
+        Args:
+          pool: the architectures; no more than `counts` has room for.
+          key: of all random draws.
+          title: what the display says.
+          place: what an error adds to the step.
+          until: by default the recipe's last step.
+          facts: what the metrics say beside step and loss.
+        """
+        examples, done = len(self.train_part.labels), int(self.progress.supernet.step)
+        programs, params = self.programs, self.cost_of(pool).params
+        capacity = len(self.progress.counts)
+        material = supernet_training.make_material(
+            self.train_part, pool, params, capacity, programs.sampler, programs.rules
+        )
+        material = replicate(material, self.devices)
+        phase = self.display.phase(title, self.recipe.total_steps, "steps", done=done)
+        with self.timed("train"), phase as advance:
+            for step, steps in self.dispatches(self.recipe, examples, done, until):
+                state = self.progress.supernet
+                state, report = programs.train(state, material, key, np.int32(steps))
+                self.check_finite(report, self.recipe, place)
+                counts = self.progress.counts + np.asarray(report.counts)
+                self.progress = self.progress._replace(supernet=state, counts=counts)
+                loss, accuracy = float(report.loss), float(report.accuracy)
+                rate = float(self.recipe.learning_rate(step))
+                self.metrics.write(
+                    **dict(phase="train", **facts, step=step + steps, loss=loss),
+                    **dict(accuracy=accuracy, learning_rate=rate),
+                )
+                advance(steps, f"loss {loss:.3f}")
+                self.keeper.between(steps)
+
+    def score_pool(self, pool, *, title):
+        """Accuracies and losses float32[2, P] by the shared weights, on the same images for all."""
+        count, done = self.plan.scored_examples, self.progress.partial.shape[1]
+        valid = tuple(part[:count] for part in self.valid_part)
+        calibration = self.train_part.images[: self.settings.scoring.calibration_images]
+
+        def on_scores(scores):
+            partial = np.concatenate([self.progress.partial, np.stack(scores)], 1)
+            self.progress = self.progress._replace(partial=partial)
+            advance(len(scores.loss))
+            self.keeper.between()
+
+        phase = self.display.phase(title, len(pool), "architectures", done=done)
+        with self.timed("score"), phase as advance:
+            params = self.progress.supernet.params
+            self.programs.evaluate(params, pool[done:], valid, calibration, progress=on_scores)
+        measured = self.progress.partial
+        self.progress = self.progress._replace(partial=NO_SCORES)
+        return self.finite(measured)
+
+    def finite(self, measured):
+        """Accuracies and losses in which a loss that is not finite is the worst of the others."""
+        good = np.isfinite(measured[LOSS])
+        if good.all():
+            return measured
+        if not good.any():
+            raise jobs.TrainingError(f"no loss is finite in {self.where()}")
+        self.say(
+            f"warning: {np.sum(~good)} of {len(good)} losses are not finite; the worst is taken"
+        )
+        worst = np.where(good, measured[LOSS], measured[LOSS, good].max())
+        return np.stack([measured[ACCURACY], worst])
+
+    # Networks alone.
+
+    def steps_alone(self, architecture, key, alone, state, feed, *, title, until=None):
+        """Trains a network, `alone`, from a state until a step; yields after each dispatch.
+
+        `feed` gives the images, see `feeds`. `progress.final` is the state by then. Yields (first
+        step, steps, mean loss, accuracy).
+        """
+        _, train_key = jax.random.split(key)
+        done = int(state.step)
+        recipe, examples = alone.recipe, self.train_part.examples
+        phase = self.display.phase(title, recipe.total_steps, "steps", done=done)
+        with self.timed("final"), phase as advance:
+            for step, steps in self.dispatches(recipe, examples, done, until):
+                arguments = *feed.at(step), train_key, np.int32(steps)
+                state, loss, accuracy = alone.train(state, *arguments)
+                if not np.isfinite(loss):
+                    raise jobs.TrainingError(
+                        f"the training loss is not finite within the {steps} steps from {step} of "
+                        f"{self.where()}, learning rate {float(recipe.learning_rate(step)):.4g}, "
+                        f"architecture {self.decisions.format(architecture)}"
+                    )
+                self.progress = self.progress._replace(final=state)
+                advance(steps, f"loss {float(loss):.3f}")
+                yield step, steps, float(loss), float(accuracy)
+                self.keeper.between(steps)
+
+    def train_alone(self, architecture, key, *, title):
+        """(validation accuracy, loss) of one architecture after the final's epochs."""
+        alone = self.plan.alone(self.space, self.images, architecture, key, self.devices)
+        state = self.progress.final or alone.state
+        feed = feeds.make_feed(self.settings, self.train_part, alone.recipe, self.devices)
+        for _ in self.steps_alone(architecture, key, alone, state, feed, title=title):
+            pass
+        with self.timed("final"):
+            part = replicate(self.valid_part, self.devices)
+            measures = jax.device_get(alone.evaluate(self.progress.final or state, *part))
+        self.progress = self.progress._replace(final=())
+        return float(measures.accuracy), float(measures.loss)

@@ -1,0 +1,76 @@
+"""What a search leaves behind: its files and a summary."""
+
+from bnao_jax.objective import KINDS
+from launch.run import machine, workdir
+
+
+class Results:
+    """Writes the files of a search; with `folder=None` it writes none.
+
+    Args:
+      folder: of the run.
+      decisions: those of the space.
+      cost_of: `pool -> Cost`.
+    """
+
+    def __init__(self, folder, decisions, cost_of):
+        self._folder, self._decisions, self._cost_of = folder, decisions, cost_of
+
+    def rows(self, pool, **columns):
+        """One dict for each architecture: text form, cost, and further columns."""
+        cost = self._cost_of(pool)
+        return [
+            {
+                "arch": self._decisions.format(row),
+                "params": int(cost.params[n]),
+                "macs": int(cost.macs[n]),
+            }
+            | {name: values[n] for name, values in columns.items()}
+            for n, row in enumerate(pool)
+        ]
+
+    def write_pool(self, population, **columns):
+        """Writes pool.jsonl."""
+        if self._folder is None:
+            return
+        rows = self.rows(
+            population.pool,
+            round=population.born.tolist(),
+            **columns,
+            times_trained=population.counts.tolist(),
+        )
+        workdir.write_pool(self._folder / workdir.POOL, rows)
+
+    def write_control(self, pool, **columns):
+        """Writes control.jsonl."""
+        if self._folder is None:
+            return
+        workdir.write_pool(self._folder / workdir.CONTROL, self.rows(pool, **columns))
+
+    def write_result(self, **result):
+        """Writes result.json, with the versions of what ran, and prints the summary."""
+        if self._folder is None:
+            return
+        result |= {"versions": machine.versions()}
+        workdir.write_json(self._folder / workdir.RESULT, result)
+        print(summary(result, self._folder))
+
+
+def summary(result, folder) -> str:
+    """The end of a search in a few readable lines."""
+    kind = result["scored_by"]
+    lines = ["", "Best architecture", *_about(result["best"][0], kind)]
+    if result["control"]:
+        lines += ["", "Best of the random control", *_about(result["control"][0], kind)]
+    spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
+    return "\n".join([*lines, "", f"Time: {spent}", f"Files: {folder}/"])
+
+
+def _about(row, kind):
+    yield f"  {row['arch']}"
+    yield f"  {row['params'] / 1e6:.3f} M parameters, {row['macs'] / 1e6:.1f} M multiply-adds"
+    alone = row.get("accuracy_alone")
+    trained = "" if alone is None else f", trained alone {alone:.4f}"
+    if kind != "accuracy":
+        yield f"  score, {KINDS[kind]}: {row['score']:.4f}"
+    yield f"  validation accuracy: with shared weights {row['accuracy']:.4f}{trained}"
