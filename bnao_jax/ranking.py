@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import scipy  # loads scipy.stats at its first use: it takes a quarter of a launcher's start
 
+from bnao_jax.comparison import interval
 from bnao_jax.sampler import NAMES
 from bnao_jax.settings import ARCHITECTURES, TEXT, Settings, setting, several, whole
 
@@ -53,8 +54,9 @@ class StudySettings(Settings):
 def pairwise_accuracy(predicted, actual) -> float:
     """Share of pairs that both lists put in the same order, 0..1; NaN with fewer than two.
 
-    A pair tied in one list and not in the other counts as wrong, tied in both as right (Luo et
-    al., "Neural Architecture Optimization", 2018, https://arxiv.org/abs/1808.07233).
+    A pair tied in one list and not in the other counts one half, so that chance is 0.5; tied in
+    both it counts as right (Luo et al., "Neural Architecture Optimization", 2018,
+    https://arxiv.org/abs/1808.07233, whose code counts about half of the former as right).
     """
     right, pairs = _right_pairs(*_vectors(predicted, actual))
     return right / pairs if pairs else float("nan")
@@ -97,12 +99,19 @@ def spearman(predicted, actual) -> float:
 def precision_at_top(predicted, actual, share) -> float:
     """The part, 0..1, of the best `share` (0..1) by prediction that is among the best by truth.
 
-    The shares are rounded to whole numbers, at least one; of equals the first count as better.
+    The shares are rounded to whole numbers, at least one. Where equals compete for the last places
+    it is the mean over all ways to choose among them.
     """
     predicted, actual = _vectors(predicted, actual)
     size = max(1, round(share * len(actual)))
-    best = [set(np.argsort(-v, kind="stable")[:size].tolist()) for v in (predicted, actual)]
-    return len(best[0] & best[1]) / size
+    return float(np.sum(_chances(predicted, size) * _chances(actual, size)) / size)
+
+
+def _chances(values, size):
+    """The probability of each entry to be among the `size` largest, equals being drawn from."""
+    least = np.sort(values)[len(values) - size]
+    above, equal = values > least, values == least
+    return above + equal * (size - above.sum()) / equal.sum()
 
 
 def figures(predicted, actual, groups=None) -> dict[str, float]:
@@ -118,7 +127,7 @@ def figures(predicted, actual, groups=None) -> dict[str, float]:
         "spearman": spearman(predicted, actual),
         "pairwise_accuracy": pairwise_accuracy(predicted, actual),
         "kendall_tau_better_half": kendall_tau(predicted[better], actual[better]),
-        "accuracy_of_best": float(actual[np.argmax(predicted)]) if len(actual) else float("nan"),
+        "accuracy_of_best": _mean_of_best(predicted, actual),
     }
     for share in TOPS:
         name = f"precision_at_top_{round(100 * share)}_percent"
@@ -129,11 +138,17 @@ def figures(predicted, actual, groups=None) -> dict[str, float]:
     return measures
 
 
-def mean_and_error(values) -> tuple[float, float]:
-    """Mean and its standard error over independent runs; the error of one run is NaN."""
-    values = np.asarray(values, np.float64)
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return float(np.mean(values)), float(error)
+def _mean_of_best(predicted, actual):
+    """The mean truth of what is predicted best, of all of them where several are."""
+    if not len(actual):
+        return float("nan")
+    return float(actual[predicted == predicted.max()].mean())
+
+
+def mean_and_reach(values) -> tuple[float, float]:
+    """Mean over independent runs, and how far its 95 % t-interval reaches; NaN for one run."""
+    mean, _, high = interval(values)
+    return mean, high - mean
 
 
 def standardised(values, among=None):
@@ -165,7 +180,8 @@ def _right_pairs(predicted, actual):
     scale = np.sqrt(float(pairs - tied[0])) * np.sqrt(float(pairs - tied[1]))
     tau = scipy.stats.kendalltau(predicted, actual).statistic if scale > 0 else 0.0
     strict = pairs - tied[0] - tied[1] + both
-    return (strict + round(tau * scale)) // 2 + both, pairs
+    tied_once = tied[0] + tied[1] - 2 * both
+    return (strict + round(tau * scale)) // 2 + both + tied_once / 2, pairs
 
 
 def _tied_pairs(values):

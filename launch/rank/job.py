@@ -294,7 +294,7 @@ class Ranking(TrainingJob):
         return [[round(float(share), 4) for share in one] for one in shares]
 
     def over_training(self):
-        """Kendall's tau at each point: `{score: [{"step", "mean", "standard_error"}]}`."""
+        """Kendall's tau at each point: `{score: [{"step", "mean", "reach_95"}]}`."""
         rows = np.searchsorted(self.chosen, self.on_the_way)
         ends = self.progress.scores[:, None][..., rows]
         everything = np.concatenate([self.progress.points, ends], 1)
@@ -306,8 +306,8 @@ class Ranking(TrainingJob):
                     ranking.kendall_tau(plain_scores(scores)[name], self.truth[self.on_the_way])
                     for scores in everything[:, point]
                 ]
-                mean, error = ranking.mean_and_error(taus)
-                points[name].append({"step": step, "mean": mean, "standard_error": _plain(error)})
+                mean, error = ranking.mean_and_reach(taus)
+                points[name].append({"step": step, "mean": mean, "reach_95": _plain(error)})
         return points
 
 
@@ -326,12 +326,12 @@ def all_scores(measured, params, size_weight):
 
 
 def over_seeds(figures):
-    """Means, standard errors and the single values of dicts with the same keys."""
+    """Means, 95 % t-intervals and the single values of dicts with the same keys."""
     merged = {}
     for name in figures[0]:
         values = [row[name] for row in figures]
-        mean, error = ranking.mean_and_error(values)
-        merged |= {name: mean, f"{name}_standard_error": _plain(error), f"{name}_of_seeds": values}
+        mean, error = ranking.mean_and_reach(values)
+        merged |= {name: mean, f"{name}_reach_95": _plain(error), f"{name}_of_seeds": values}
     return merged
 
 
@@ -358,11 +358,18 @@ def summary(result, folder) -> str:
     for name, row in rows.items():
         cells = []
         for figure in SHOWN:
-            error = row.get(f"{figure}_standard_error")
+            error = row.get(f"{figure}_reach_95")
             if figure not in row:  # size has nothing to say among equals
                 cells.append("")
                 continue
             cells.append(f"{row[figure]:.3f}" + ("" if error is None else f" ± {error:.3f}"))
         lines.append(f"{name:24}" + "".join(f"{cell:>23}" for cell in cells))
     spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
-    return "\n".join([*lines, "", f"± is the standard error. Time: {spent}", f"Files: {folder}/"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"± is how far the 95 % t-interval reaches. Time: {spent}",
+            f"Files: {folder}/",
+        ]
+    )

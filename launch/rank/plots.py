@@ -49,11 +49,11 @@ def correlation_over_training(steps, taus, baseline):
     )
     for (name, points), marker in zip(taus.items(), "os", strict=True):
         means = [point["mean"] for point in points]
-        errors = [point["standard_error"] or 0.0 for point in points]
+        errors = [point["reach_95"] or 0.0 for point in points]
         axes.errorbar(steps, means, errors, marker=marker, capsize=3, label=f"by {name}")
     axes.axhline(baseline, color="grey", linestyle="--", label="by parameters alone")
     axes.set_xlim(left=0)
-    axes.legend(title="± standard error over supernets")
+    axes.legend(title="± 95 % t-interval over supernets")
     return figure
 
 
@@ -97,7 +97,7 @@ def study(tables):
         axes.axhline(50, color="grey", linestyle=":", label="chance")
         axes.set_xlim(left=0)
     lines, labels = axes.get_legend_handles_labels()
-    title = "± standard error over supernets; lines are set apart by a little"
+    title = "± 95 % t-interval over supernets; lines are set apart by a little"
     figure.legend(lines, labels, loc="outside lower center", ncols=3, title=title)
     return figure
 
@@ -112,7 +112,7 @@ def _draw_study(axes, cells):
         axes.errorbar(
             [cell["epochs"] + apart * (number - (len(rows) - 1) / 2) for cell in row],
             [100 * cell["pairwise_accuracy"] for cell in row],
-            [100 * (cell["standard_error"] or 0.0) for cell in row],
+            [100 * (cell["reach_95"] or 0.0) for cell in row],
             color=f"C{samplers.index(sampler)}",
             linestyle=STUDY_LINES[sizes],
             marker="o",

@@ -349,11 +349,11 @@ class Study(TrainingJob):
 
 
 def _with_error(values):
-    mean, error = ranking.mean_and_error(values)
+    mean, error = ranking.mean_and_reach(values)
     error = None if np.isnan(error) else error
     return {
         "pairwise_accuracy": mean,
-        "standard_error": error,
+        "reach_95": error,
         "of_seeds": list(map(float, values)),
     }
 
@@ -364,7 +364,7 @@ def summary(result, folder) -> str:
         "",
         f"Pairwise accuracy, %, of shared weights ({result['images_scored_with']} images) and "
         f"networks alone ({result['truth']}); {result['architectures']} architectures, mean ± "
-        f"standard error of {result['seeds']} supernets",
+        f"reach of the 95 % t-interval, {result['seeds']} supernets",
     ]
     for kind in sorted(result["by"], key=lambda name: name != result["score"]):
         table = result["by"][kind]
@@ -393,5 +393,5 @@ def _table(title, epochs, cells, name_of):
 
 
 def _percent(cell):
-    error = cell["standard_error"]
+    error = cell["reach_95"]
     return f"{100 * cell['pairwise_accuracy']:.1f}" + (f" ± {100 * error:.1f}" if error else "")

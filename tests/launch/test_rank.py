@@ -92,7 +92,7 @@ def test_figures_are_those_of_the_scores(made_up, table, tmp_path, capsys):
     # By accuracy the toys rank as the truth does; by loss too, as their weight is positive.
     assert result["scores"]["accuracy"]["kendall_tau"] == pytest.approx(1)
     assert result["kendall_tau"] == result["scores"]["loss"]["kendall_tau"] == pytest.approx(1)
-    assert result["kendall_tau_standard_error"] == pytest.approx(0)
+    assert result["kendall_tau_reach_95"] == pytest.approx(0)
     accuracies, params = np.array([(row["truth"], row["params"]) for row in rows]).T
     tau = measures.kendall_tau(params, accuracies)
     assert result["params"]["kendall_tau"] == result["macs"]["kendall_tau"] == tau

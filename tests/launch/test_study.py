@@ -102,8 +102,8 @@ def test_tables_are_those_of_the_scores(made_up, table, tmp_path, capsys, with_t
         expected = [accuracy(n, cell["sizes"], cell["sampler"], cell["epochs"]) for n in (0, 1)]
         assert cell["of_seeds"] == pytest.approx(expected)
         assert cell["pairwise_accuracy"] == pytest.approx(np.mean(expected))
-        error = abs(expected[0] - expected[1]) / 2  # of two values
-        assert cell["standard_error"] == pytest.approx(error)
+        error = abs(expected[0] - expected[1]) / 2  # of two values; t(.975, 1) = 12.706
+        assert cell["reach_95"] == pytest.approx(12.7062 * error, rel=1e-4)
     difference = tables["differences"][-1]
     assert (difference["of"], difference["minus"]) == ("similar proportional", "similar uniform")
     expected = [

@@ -24,7 +24,7 @@ LIBRARY = {
         *("bnao_jax.settings", "bnao_jax.spaces"),
     ),
     "bnao_jax/sampler.py": (),
-    "bnao_jax/ranking.py": ("bnao_jax.sampler", "bnao_jax.settings"),
+    "bnao_jax/ranking.py": ("bnao_jax.comparison", "bnao_jax.sampler", "bnao_jax.settings"),
     "bnao_jax/objective.py": ("bnao_jax.ranking",),
     "bnao_jax/measures.py": (),
     "bnao_jax/metrics.py": (),
