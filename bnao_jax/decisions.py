@@ -74,12 +74,16 @@ class Decisions:
         options = jnp.array(self.options)[None]
         return jax.random.randint(key, (size, self.length), 0, options)
 
-    @functools.partial(jax.jit, static_argnums=0)
-    def mutate(self, key, pool, rate):
-        """Redraws each decision of `pool` [P, D] with probability `rate` to another option."""
+    @functools.partial(jax.jit, static_argnums=(0, 4))
+    def mutate(self, key, pool, rate, to_another=True):
+        """Redraws each decision of `pool` [P, D] with probability `rate`.
+
+        It becomes one of the other options or, without `to_another`, any of all.
+        """
         where_key, shift_key = jax.random.split(key)
         options = jnp.array(self.options)[None]
-        shift = jax.random.randint(shift_key, pool.shape, 1, jnp.maximum(options, 2))
+        least = 1 if to_another else 0
+        shift = jax.random.randint(shift_key, pool.shape, least, jnp.maximum(options, 2))
         changed = jax.random.bernoulli(where_key, rate, pool.shape)
         return jnp.where(changed, (pool + shift) % options, pool).astype(jnp.int32)
 

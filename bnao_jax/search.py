@@ -74,8 +74,8 @@ class RoundsSettings(Settings):
             )
         if needed > ARCHITECTURES:
             raise SettingError(
-                f"initial, proposals, rounds and random_baseline ask for {needed} architectures "
-                f"together; the most is {ARCHITECTURES}"
+                f"initial, proposals and rounds ask for {needed} architectures together; the most "
+                f"is {ARCHITECTURES}"
             )
 
     def scored_architectures(self, *, rescored=True) -> np.ndarray:
@@ -98,9 +98,6 @@ class SearchSettings(RoundsSettings):
         "", TEXT, "file that launch.inspect --latency has printed, for max_latency"
     )
     latency_batch: int = setting(1, whole(1), "images")
-    random_baseline: int = setting(
-        100, whole(0, ARCHITECTURES), "random architectures scored at the end, for comparison"
-    )
     report: bool = setting(True, SWITCH, "report.html at the end")
 
     def check_supernet(self, supernet):
@@ -117,11 +114,16 @@ class SearchSettings(RoundsSettings):
                 f"trained_rounds={self.trained_rounds}: with config.supernet.from_scratch=True "
                 "every round has to train"
             )
-        if self.random_baseline:
-            raise SettingError(
-                f"random_baseline={self.random_baseline}: with config.supernet.from_scratch=True "
-                "no weights are trained for it to be scored with; set it to 0"
-            )
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineSettings(Settings):
+    """Random networks, and found ones that are trained as they are, to compare the two."""
+
+    networks: int = setting(
+        5, whole(0, 100), "of each group: found, random, random of the found ones' sizes; 0: none"
+    )
+    epochs: int = setting(10, whole(1), "that each is trained alone, by the supernet's recipe")
 
 
 @dataclasses.dataclass(frozen=True)

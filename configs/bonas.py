@@ -31,7 +31,6 @@ def get_config(variant: str = ""):
     scoring.statistics, scoring.calibration_images = "estimated", 512 if variant else 10_000
     search = config.search
     search.strategy = "bonas"
-    search.random_baseline = 0  # it would be scored with weights that were trained for others
     if not variant:
         search.initial, search.rounds, search.proposals = 100, 5, 100
     return config

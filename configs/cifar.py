@@ -105,7 +105,6 @@ def get_config(variant: str = "") -> ConfigDict:
     search.max_latency = placeholder(float)
     search.latencies = ""
     search.latency_batch = 1
-    search.random_baseline = 100
     search.report = True
 
     config.nao = nao = ConfigDict()
@@ -116,6 +115,7 @@ def get_config(variant: str = "") -> ConfigDict:
     nao.batch_size = 100
     nao.learning_rate = 1e-3
     nao.trade_off = 0.8
+    nao.carried = True
 
     config.evolution = evolution = ConfigDict()
     evolution.parents = 10
@@ -131,8 +131,12 @@ def get_config(variant: str = "") -> ConfigDict:
     bonas.tournament = 10
     bonas.generations = 50
 
+    config.random_baseline = baseline = ConfigDict()
+    baseline.networks, baseline.epochs = 5, 10
+
     config.final = final = cifar_train.recipe()
     final.top = 5
+    final.drop_path_reached = 0.2
     final.epochs, final.batch_size, final.weight_decay = 10, 64, 3e-4
 
     if variant == "smoke":
@@ -148,7 +152,7 @@ def _smoke(config):
     config.supernet.epochs = 3
     config.scoring.batch_size = 128
     config.search.initial, config.search.rounds, config.search.proposals = 40, 3, 20
-    config.search.random_baseline = 20
+    config.random_baseline.networks, config.random_baseline.epochs = 2, 3
     config.nao.parents, config.nao.epochs, config.nao.exchanges = 20, 40, 4
     config.final.top, config.final.epochs = 2, 1
     return config

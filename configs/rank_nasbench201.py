@@ -31,6 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = cifar.get_config()
     config.job = "rank"
     del config.search, config.nao, config.evolution, config.bonas, config.final
+    del config.random_baseline
     config.seeds = 3
     config.truth = ""
 

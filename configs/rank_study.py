@@ -31,7 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.final = cifar.get_config().final
         del config.rank
     else:
-        del config.search, config.nao, config.evolution, config.bonas
+        del config.search, config.nao, config.evolution, config.bonas, config.random_baseline
         config.seeds = 3
         config.truth = ""  # file of known accuracies; "": architectures are trained alone
     config.job = "study"

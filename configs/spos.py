@@ -99,5 +99,6 @@ def _smoke(config):
     config.supernet.macs_least, config.supernet.macs_most = 3_000_000, 4_200_000
     config.supernet.macs_step = 300_000
     config.search.initial, config.search.rounds, config.search.proposals = 10, 4, 10
-    config.search.max_macs, config.search.random_baseline = 3_600_000, 10
+    config.search.max_macs = 3_600_000
+    config.random_baseline.networks = 2
     config.final.epochs, config.final.batch_size = 4, 64

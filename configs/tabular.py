@@ -28,14 +28,7 @@ def get_config() -> ConfigDict:
     config.seeds = 20
 
     config.search = search.search
-    for name in (
-        "strategy",
-        "random_baseline",
-        "report",
-        "max_latency",
-        "latencies",
-        "latency_batch",
-    ):
+    for name in ("strategy", "report", "max_latency", "latencies", "latency_batch"):
         del config.search[name]
     config.search.initial, config.search.rounds, config.search.proposals = 100, 5, 50
     config.nao, config.evolution, config.bonas = search.nao, search.evolution, search.bonas

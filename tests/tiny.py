@@ -30,7 +30,7 @@ def tiny():
     config.supernet.epochs, config.supernet.batch_size = 2, 32
     config.scoring.batch_size, config.scoring.per_dispatch = 32, 4
     config.search.initial, config.search.rounds, config.search.proposals = 12, 4, 4
-    config.search.random_baseline = 4
+    config.random_baseline.networks, config.random_baseline.epochs = 2, 2
     config.nao.parents, config.nao.epochs, config.nao.exchanges = 6, 2, 2
     config.final.top, config.final.epochs, config.final.batch_size = 2, 1, 32
     config.search.max_params, config.search.report = 4_000, False
@@ -42,7 +42,7 @@ def brief(cache, *, devices=1, finals=1):
     config = tiny()
     config.compilation_cache, config.devices = str(cache), devices
     config.checkpoint_every_steps = 3
-    config.search.rounds, config.search.random_baseline, config.final.top = 2, 0, finals
+    config.search.rounds, config.final.top, config.random_baseline.networks = 2, finals, 0
     config.space.name, config.network.cells, config.search.max_params = "nasbench201", 1, 5_000
     config.supernet.drop_path_keep = config.final.drop_path_keep = 1.0
     config.final.auxiliary = False

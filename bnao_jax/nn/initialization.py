@@ -1,6 +1,8 @@
-"""Initial weights: He-normal by fan-in, ones for scales, zeros for offsets.
+"""Initial weights by fan-in, ones for scales, zeros for offsets.
 
-He et al., "Delving Deep into Rectifiers", 2015, https://arxiv.org/abs/1502.01852. One rule reads
+Weights are He-normal (He et al., "Delving Deep into Rectifiers", 2015,
+https://arxiv.org/abs/1502.01852), or, where the outermost module's attribute `initialization` is
+`UNIFORM`, uniform within 1 / sqrt(fan-in), as PyTorch's convolutions are by default. One rule reads
 the distribution off a parameter's name and shape, so that a whole network can be drawn at once:
 compiling a random draw for each of hundreds of leaves takes longer than compiling the network.
 """
@@ -10,6 +12,9 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
+
+NORMAL, UNIFORM = "he_normal", "uniform"
 
 
 def _fan_in(name, shape):
@@ -18,9 +23,7 @@ def _fan_in(name, shape):
         return math.prod(shape[-2:])
     if "kernel" in name:  # [..., out, in, K, K]
         return math.prod(shape[-3:])
-    if "combine" in name:  # [..., S, out, in], summed over S
-        return shape[-3] * shape[-1]
-    return shape[-1]  # [..., out, in]
+    return shape[-1]  # [..., out, in]; of what is summed each part counts by itself
 
 
 def _constant(name):
@@ -33,13 +36,32 @@ def matrices(params):
     return jax.tree_util.tree_map_with_path(lambda p, _: _constant(p[-1].key) is None, params)
 
 
+def _draw(scheme, key, shape):
+    """Numbers of mean 0, to be multiplied by `_width`."""
+    if scheme == UNIFORM:
+        return jax.random.uniform(key, shape, minval=-1.0)
+    return jax.random.normal(key, shape)
+
+
+def _width(scheme, name, shape):
+    return math.sqrt((1 if scheme == UNIFORM else 2) / _fan_in(name, shape))
+
+
+def _scheme(module):
+    """How the outermost module above wants its weights."""
+    while isinstance(module.parent, nn.Module):
+        module = module.parent
+    return getattr(module, "initialization", NORMAL)
+
+
 def parameter(module, name, *shape):
     """Declares the float32 parameter `name` of a linen module."""
 
     def init(key, shape):
         if (value := _constant(name)) is not None:
             return jnp.full(shape, value)
-        return jax.random.normal(key, shape) * math.sqrt(2 / _fan_in(name, shape))
+        scheme = _scheme(module)
+        return _draw(scheme, key, shape) * _width(scheme, name, shape)
 
     return module.param(name, init, shape)
 
@@ -52,14 +74,15 @@ def initialize(module, key, *args):
     shapes = jax.eval_shape(lambda key: module.init(key, *args), key)["params"]
     leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
     total = sum(leaf.size for _, leaf in leaves)
-    normal, values, at = np.asarray(jax.random.normal(key, (total,))), [], 0
+    scheme = _scheme(module)
+    drawn, values, at = np.asarray(_draw(scheme, key, (total,))), [], 0
     for path, leaf in leaves:
         name = path[-1].key
         if (value := _constant(name)) is not None:
             values.append(np.full(leaf.shape, value, np.float32))
             continue
-        deviation = np.float32(math.sqrt(2 / _fan_in(name, leaf.shape)))
-        values.append(deviation * normal[at : at + leaf.size].reshape(leaf.shape))
+        width = np.float32(_width(scheme, name, leaf.shape))
+        values.append(width * drawn[at : at + leaf.size].reshape(leaf.shape))
         at += leaf.size
     return jax.tree.map(jnp.asarray, jax.tree_util.tree_unflatten(structure, values))
 

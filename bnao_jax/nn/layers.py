@@ -133,7 +133,7 @@ class Norm(nn.Module):
 def initial_statistics(shape):
     """Mean 0 and variance 1 on the last but one axis: float32[..., 2, C]."""
     *lead, width = shape
-    return jnp.broadcast_to(jnp.array([[0.0], [1.0]]), (*lead, 2, width))
+    return jnp.broadcast_to(jnp.array([[0.0], [1.0]], jnp.float32), (*lead, 2, width))
 
 
 class ConvNorm(nn.Module):

@@ -59,7 +59,9 @@ def evolution(
         def mutants(key):
             parent_key, mutation_key = jax.random.split(key)
             rows = jax.random.randint(parent_key, (BRED_AT_ONCE,), 0, len(parents))
-            return decisions.mutate(mutation_key, parents[rows], settings.mutation_rate)
+            rate = settings.mutation_rate
+            # As published, the same option may be drawn again.
+            return decisions.mutate(mutation_key, parents[rows], rate, False)
 
         def crossed(key):
             parent_key, crossing_key = jax.random.split(key)

@@ -18,6 +18,7 @@ from bnao_jax.settings import (
     ABOVE_ZERO,
     ARCHITECTURES,
     SHARE,
+    SWITCH,
     SettingError,
     Settings,
     setting,
@@ -39,6 +40,9 @@ class NaoSettings(Settings):
     batch_size: int = setting(100, whole(1), "rewritten architectures")
     learning_rate: float = setting(1e-3, ABOVE_ZERO, "of Adam")
     trade_off: float = setting(0.8, SHARE, "weight of the scores' error against the decoder's")
+    carried: bool = setting(
+        True, SWITCH, "a fit begins with the weights of the one before, not with new ones"
+    )
 
     def least_bytes(self, population, length) -> dict:
         """Least memory of a fit by the fields that ask for it; `length` is D."""
@@ -92,6 +96,9 @@ def nao_strategy(
         split_key, exchange_key, fit_key = jax.random.split(key, 3)
         fresh = fresh_state(fit_key, pool, scores)
         if not all(np.array_equal(state[name], fresh[name]) for name in ("key", "pool", "scores")):
+            if settings.carried and len(state["pool"]):
+                weights = state["fit"].params
+                fresh["fit"] = fresh["fit"]._replace(params=weights)
             state = fresh
         span = Range.of(scores)
         targets = span.shares(scores).astype(np.float32)

@@ -71,7 +71,7 @@ def make_step(network, recipe: Recipe):
         images = recipe.augmentation(data.example_keys(augment_key, rows), images)
         drop_path = None
         if recipe.drop_path_keep is not None:
-            share = (state.step + 1) / recipe.total_steps
+            share = (state.step + 1) / recipe.drop_path_steps
             keep = 1 - (1 - recipe.drop_path_keep) * share
             drop_path = DropPath(keep, data.example_keys(drop_key, rows))
         dropout_key = jax.random.fold_in(dropout_key, lax.axis_index(AXIS))

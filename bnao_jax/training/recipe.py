@@ -86,6 +86,12 @@ class AloneSettings(RecipeSettings):
 class FinalSettings(AloneSettings):
     """The best architectures of a search, trained alone."""
 
+    drop_path_reached: float = setting(
+        0.2,
+        KEEP,
+        "of drop path, the share of its strength that the last step reaches: the published finals"
+        " count their schedule as that of the whole training",
+    )
     top: int = setting(
         0, whole(0, ARCHITECTURES), "best architectures trained alone and ranked again; 0: none"
     )
@@ -122,7 +128,8 @@ class Recipe:
       optimizer: transformation whose update takes `learning_rate`, see `optimizer.sgd`.
       augmentation: what happens to training images.
       label_smoothing: 0..1.
-      drop_path_keep: keep probability at the last cell and the last step, or None.
+      drop_path_keep: keep probability at the last cell and step `drop_path_steps`, or None.
+      drop_path_steps: steps until drop path has its full strength.
       auxiliary_weight: weight of the auxiliary head's loss, where there is one.
       average_decay: 0..1, weight of the past in the running mean of the weights, or None for none.
     """
@@ -134,6 +141,7 @@ class Recipe:
     augmentation: Augmentation
     label_smoothing: float = 0.0
     drop_path_keep: float | None = None
+    drop_path_steps: float = 1.0
     auxiliary_weight: float = 0.4
     average_decay: float | None = None
 
@@ -148,9 +156,10 @@ def make_recipe(settings: RecipeSettings, augmentation, examples, *, groups=None
       groups: groups of paths with a momentum each, or None; see `optimizer.separated_momentum`.
     """
     per_epoch = data.steps_per_epoch(examples, settings.batch_size)
+    total_steps = settings.epochs * per_epoch
     return Recipe(
         batch_size=settings.batch_size,
-        total_steps=settings.epochs * per_epoch,
+        total_steps=total_steps,
         learning_rate=schedule.learning_rate(settings, per_epoch),
         optimizer=optimizer.sgd(
             momentum_decay=settings.momentum,
@@ -163,5 +172,6 @@ def make_recipe(settings: RecipeSettings, augmentation, examples, *, groups=None
         augmentation=augmentation,
         label_smoothing=settings.label_smoothing,
         drop_path_keep=None if settings.drop_path_keep == 1 else settings.drop_path_keep,
+        drop_path_steps=total_steps / getattr(settings, "drop_path_reached", 1),
         average_decay=getattr(settings, "average_decay", 0.0) or None,
     )

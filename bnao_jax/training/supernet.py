@@ -126,13 +126,13 @@ def make_train(
 
     def loss_of(params, images, labels, architecture, drop_path):
         logits = apply(params, images, architecture, drop_path)
-        accuracy = jnp.mean(jnp.argmax(logits, -1) == labels)
+        accuracy = jnp.mean(jnp.argmax(logits, -1) == labels, dtype=jnp.float32)
         return cross_entropy(logits, labels, recipe.label_smoothing), accuracy
 
     def drop_path_of(step, key):
         if recipe.drop_path_keep is None:
             return None
-        keep = 1 - (1 - recipe.drop_path_keep) * (step + 1) / recipe.total_steps
+        keep = 1 - (1 - recipe.drop_path_keep) * (step + 1) / recipe.drop_path_steps
         return DropPath(keep, data.example_keys(key, own_rows(recipe.batch_size)))
 
     def of_paths(material, paths, step):
@@ -197,7 +197,7 @@ def make_train(
             results, gradients = along_all(state, batch, paths.architectures, weights, drop_path)
             blamed = _blamed(paths.architectures, ~jnp.isfinite(results[0]))
             (losses, accuracy), gradients = mean_over_devices((results, gradients))
-            loss = losses.mean()
+            loss = losses.mean().astype(jnp.float32)
             mask = path_of(state.params, paths.architectures) if freeze_off_path else None
             updates, momentum = recipe.optimizer.update(
                 gradients,

@@ -220,7 +220,7 @@ class Plan:
         if supernet is None:
             strategies, baseline = self.settings.comparison.strategies, 0
         else:
-            strategies, baseline = (search.strategy,), search.random_baseline
+            strategies, baseline = (search.strategy,), 2 * self.settings.random_baseline.networks
             named("config.search", search.check_supernet, supernet)
         named("config.search", search.check_space, space.decisions, baseline=baseline)
         if "nao" in strategies and search.rounds > 1:
@@ -255,6 +255,13 @@ class Plan:
             named(f"config.{name}", section.check_examples, examples)
         if settings.scoring is not None:
             named("config.scoring", settings.scoring.check_examples, examples)
+        baseline = settings.random_baseline
+        if baseline is not None and baseline.networks and not len(images.test_labels):
+            raise UsageError(
+                f"config.random_baseline.networks={baseline.networks}: networks are judged on test "
+                "images, which the data has not; add test_images and test_labels to the file, or "
+                "set it to 0"
+            )
         section = settings.alone
         auxiliary = bool(section) and getattr(settings, section).auxiliary
         space = self.space(images.classes)

@@ -10,7 +10,7 @@ from bnao_jax.data.settings import DataSettings, StreamedSettings
 from bnao_jax.oneshot import SupernetSettings
 from bnao_jax.ranking import RankSettings, StudySettings
 from bnao_jax.scoring import ScoringSettings
-from bnao_jax.search import ComparisonSettings, RoundsSettings, SearchSettings
+from bnao_jax.search import BaselineSettings, ComparisonSettings, RoundsSettings, SearchSettings
 from bnao_jax.settings import (
     SWITCH,
     TEXT,
@@ -54,7 +54,10 @@ LEARNING = {"nao": NaoSettings, "evolution": EvolutionSettings, "bonas": BonasSe
 JOBS = {
     "search": Job(
         "launch.search",
-        SHARED | {"search": SearchSettings} | LEARNING | {"final": FinalSettings},
+        SHARED
+        | {"search": SearchSettings}
+        | LEARNING
+        | {"final": FinalSettings, "random_baseline": BaselineSettings},
         RUN,
     ),
     "rank": Job("launch.rank", SHARED | {"rank": RankSettings}, (*RUN, "seeds", "truth")),
@@ -109,6 +112,7 @@ class Config(Settings):
     evolution: EvolutionSettings | None = None
     bonas: BonasSettings | None = None
     final: FinalSettings | None = None
+    random_baseline: BaselineSettings | None = None
     train: TrainSettings | None = None
     rank: RankSettings | None = None
     study: StudySettings | None = None

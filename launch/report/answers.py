@@ -7,10 +7,15 @@ import numpy as np
 from bnao_jax import ranking
 from bnao_jax.objective import KINDS
 from launch.report.damaged_json import number, numbers
-from launch.report.facts import chosen, draws_from_space, error, expected, images, percent
+from launch.report.facts import chosen, comparisons, draws_from_space, expected, images, percent
 
 TWICE = 2  # standard errors; a smaller difference may be chance
 UNKNOWN = "Not known: "
+VERDICTS = {
+    "better": "Found architectures are better",
+    "worse": "Found architectures are worse",
+    "not shown": "It is not shown that found architectures are better",
+}
 
 
 def answers(run) -> list[tuple[str, str]]:
@@ -42,38 +47,23 @@ def _worked(run):
 
 
 def _better(run):
-    control = run.control.score[np.isfinite(run.control.score)]
-    if not len(control):
-        wanted = run.field("search.random_baseline")
-        why = "the random control comes after the last round" if wanted else "there is no control"
-        return f"{UNKNOWN}{why} (search.random_baseline={wanted})."
-    last = run.pool.round == run.pool.round.max(initial=0)
-    last = run.pool.score[last & np.isfinite(run.pool.score)]
-    best = run.unit.format(control.max())
-    answer = f"The best of {len(control)} random architectures scores {best}."
-    if len(last):
-        above = np.mean(np.searchsorted(np.sort(control), last) / len(control))
-        answer += (
-            f" An architecture of the last round scores higher than a random one in "
-            f"{percent(above)} of all pairs, by the same weights."
+    if not (rows := comparisons(run)):
+        wanted = run.field("random_baseline.networks")
+        why = "networks are trained after the last round" if wanted else "none were trained"
+        return f"{UNKNOWN}{why} to compare with (random_baseline.networks={wanted})."
+    sentences = []
+    for row in rows:
+        ends = ""
+        if math.isfinite(row.low):
+            ends = f" (95 % interval {100 * row.low:+.1f} to {100 * row.high:+.1f})"
+        sentences.append(
+            f"{VERDICTS[row.verdict]} than {row.group}: mean test accuracy {percent(row.found)} "
+            f"against {percent(row.random)}, {100 * row.difference:+.1f} points{ends}."
         )
-    ours, theirs = chosen(run), chosen(run, "control")
-    if not (ours and theirs and math.isfinite(ours[0].alone + theirs[0].alone)):
-        return answer
-    count, gap = images(run), ours[0].alone - theirs[0].alone
-    off = math.hypot(error(ours[0].alone, count), error(theirs[0].alone, count))
-    answer += (
-        f" Trained alone the search's best reaches {percent(ours[0].alone)} and the control's best "
-        f"{percent(theirs[0].alone)}"
+    return (
+        f"{' '.join(sentences)} {rows[0].networks} networks of each group, drawn or found, were "
+        f"trained alone and alike and judged on {rows[0].images:,} images that chose none of them."
     )
-    if not math.isfinite(off):
-        return f"{answer}."
-    verdict = (
-        "more than twice the standard error"
-        if abs(gap) > TWICE * off
-        else "within twice the standard error, so they cannot be told apart"
-    )
-    return f"{answer}: a difference of {100 * gap:+.1f} points ± {100 * off:.1f}, {verdict}."
 
 
 def _balanced(run):

@@ -49,12 +49,58 @@ class Candidate(NamedTuple):
     alone: float
 
 
-def chosen(run, key="best") -> list[Candidate]:
-    """The best architectures, best first; of a search under way the best by score.
+class Comparison(NamedTuple):
+    """Found architectures against random ones, all trained alone.
 
-    `key` "control" instead: the best of the random control.
+    Attributes:
+      group: what the random ones are, in words.
+      found, random: mean accuracy on images that judge, 0..1.
+      difference, low, high: of the means, with its 95 % interval; NaN where unknown.
+      verdict: "better", "worse" or "not shown".
+      networks: of each group.
+      images: that judged.
     """
-    rows, candidates = run.result.get(key), []
+
+    group: str
+    found: float
+    random: float
+    difference: float
+    low: float
+    high: float
+    verdict: str
+    networks: int
+    images: int
+
+
+COMPARED = {
+    "against_random": "random architectures",
+    "against_random_of_same_size": "random architectures of the same sizes",
+}
+
+
+def comparisons(run) -> list[Comparison]:
+    """The comparisons with random architectures that the result holds."""
+    rows = []
+    for key, group in COMPARED.items():
+        row = run.result.get(key)
+        try:
+            means = [number(row, name) for name in ("found", "random", "difference")]
+            ends = [number(row, name) for name in ("low", "high")]
+            counts = [int(row[name]) for name in ("networks", "images")]
+            if (
+                row["verdict"] not in ("better", "worse", "not shown")
+                or not np.isfinite(means).all()
+            ):
+                raise ValueError(row)
+            rows.append(Comparison(group, *means, *ends, row["verdict"], *counts))
+        except BAD_VALUE:
+            continue
+    return rows
+
+
+def chosen(run) -> list[Candidate]:
+    """The best architectures, best first; of a search under way the best by score."""
+    rows, candidates = run.result.get("best"), []
     for row in rows if isinstance(rows, list) else []:
         try:
             text, params, macs, _, score, accuracy, _ = search_folder.architecture(row)
@@ -62,7 +108,7 @@ def chosen(run, key="best") -> list[Candidate]:
             candidates.append(Candidate(text, params, macs, score, accuracy, alone))
         except BAD_VALUE:
             continue
-    if candidates or key == "control":
+    if candidates:
         return candidates
     pool = run.pool
     order = np.argsort(-pool.score, kind="stable")  # NaN comes last

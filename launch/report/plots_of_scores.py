@@ -7,9 +7,9 @@ Scores are drawn in the unit of the run, see `search_folder.Unit`.
 import numpy as np
 
 from bnao_jax import ranking
+from bnao_jax.comparison import interval
 from launch.plots.style import (
     COLOURS,
-    GREY,
     INK,
     MARKERS,
     MOST_ROUNDS,
@@ -40,8 +40,8 @@ MOST_TEXTS = 12  # rounds that the description lists
 
 
 def scores(run):
-    """Scores of each round's architectures and of the control."""
-    pool, control, unit = run.pool, run.control, run.unit
+    """Scores of each round's architectures."""
+    pool, unit = run.pool, run.unit
     scored = np.isfinite(pool.score)
     if not scored.any():
         return None
@@ -54,14 +54,9 @@ def scores(run):
     born = np.unique(pool.round[scored])
     groups = [unit.factor * pool.score[scored & (pool.round == of_round)] for of_round in born]
     places, names = list(range(len(groups))), [str(of_round) for of_round in born]
-    against = unit.factor * control.score[np.isfinite(control.score)]
-    if len(against):
-        groups, places, names = [*groups, against], [*places, len(places)], [*names, "random"]
     for place, group in zip(places, groups, strict=True):
-        control_here = names[place] == "random"
-        colour = COLOURS[1] if control_here else COLOURS[0]
         beside = place - 0.3 + 0.6 * (np.arange(len(group)) * GOLDEN % 1)
-        points(axes, beside, group, colour, "D" if control_here else "o", zorder=1)
+        points(axes, beside, group, COLOURS[0], "o", zorder=1)
     axes.boxplot(
         groups,
         positions=places,
@@ -73,17 +68,51 @@ def scores(run):
         capprops=dict(color=INK),
         medianprops=dict(color=INK, linewidth=2),
     )
-    best = np.maximum.accumulate([group.max() for group in groups[: len(born)]])
+    best = np.maximum.accumulate([group.max() for group in groups])
     axes.plot(range(len(born)), best, color=COLOURS[2], marker="^", label="best so far")
     shown = places if len(places) <= 20 else places[:: len(places) // 10]
     axes.set_xticks(shown, [names[place] for place in shown])
     legend(fig, axes)
-    titles = ["random control" if name == "random" else f"round {name}" for name in names]
+    titles = [f"round {name}" for name in names]
     texts = [
         f"{title}: {quantiles(group, unit.digits)}{unit.sign}"
         for title, group in zip(titles, groups, strict=True)
     ]
     return fig, f"Boxes are quartiles, points architectures. {'; '.join(texts[-MOST_TEXTS:])}."
+
+
+def against_random(run):
+    """Accuracies of the networks that were trained alone to be compared, and their means."""
+    groups = {}
+    for group, judged in run.baseline:
+        groups.setdefault(group, []).append(100 * judged)
+    if len(groups) < 2:
+        return None
+    fig, axes = figure(
+        "Found and random architectures, trained alone and alike",
+        "",
+        "accuracy on images that judge, %",
+    )
+    texts = []
+    for place, (name, values) in enumerate(groups.items()):
+        beside = place - 0.1 + 0.2 * (np.arange(len(values)) * GOLDEN % 1)
+        points(axes, beside, np.array(values), COLOURS[min(place, 1)], "o")
+        mean, low, high = interval(values)
+        axes.errorbar(
+            place + 0.25,
+            mean,
+            yerr=None if np.isnan(low) else [[mean - low], [high - mean]],
+            color=INK,
+            marker="_",
+            markersize=14,
+            capsize=4,
+        )
+        texts.append(f"{name}: {', '.join(f'{value:.1f}' for value in values)} %")
+    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    return fig, (
+        f"Points are networks, bars their mean with its 95 % t-interval. {'; '.join(texts)}."
+    )
 
 
 def measured(run):
@@ -107,8 +136,8 @@ def measured(run):
 
 
 def cost(run, name):
-    """Scores against a cost, the Pareto front, the control and the limit."""
-    pool, control, unit = run.pool, run.control, run.unit
+    """Scores against a cost, the Pareto front and the limit."""
+    pool, unit = run.pool, run.unit
     costs, scored = getattr(pool, name), np.isfinite(pool.score)
     if not scored.any():
         return None
@@ -119,17 +148,6 @@ def cost(run, name):
         label = "architectures" if of_round is None else f"round {of_round}"
         look = COLOURS[place], MARKERS[place]
         points(axes, costs[mask], unit.factor * pool.score[mask], *look, label=label)
-    if np.isfinite(control.score).any():
-        points(
-            axes,
-            getattr(control, name),
-            unit.factor * control.score,
-            GREY,
-            "x",
-            label="random control",
-            linewidths=1,
-            s=20,
-        )
     front = pareto(costs, pool.score)
     axes.plot(
         costs[front],

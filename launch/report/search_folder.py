@@ -82,7 +82,8 @@ class Run(NamedTuple):
       folder: its path.
       config: field to value, as the file has it.
       space: the search space, with any number of classes; None where the config names none.
-      pool, control: the architectures.
+      pool: the architectures.
+      baseline: (group, accuracy 0..1 on images that judge) of networks trained to be compared.
       rounds, training: rows of the metrics, as dicts, in order.
       result: of the finished search, {} before.
       machine: what it ran on, {} where nobody wrote it.
@@ -93,7 +94,7 @@ class Run(NamedTuple):
     config: dict[str, Any]
     space: Any
     pool: Architectures
-    control: Architectures
+    baseline: list
     rounds: list
     training: list
     result: dict
@@ -130,13 +131,13 @@ def read(folder) -> Run:
     if not (rows or of_search or (folder / workdir.POOL).is_file()):
         raise UsageError(f"--workdir={folder} holds no search")
     result = object_of(folder, workdir.RESULT, missing, "the search is not finished")
-    with_control = result.get("control") or (folder / workdir.CONTROL).exists()
+    compared = "against_random" in result or (folder / workdir.BASELINE).exists()
     return Run(
         folder,
         config,
         _space(config, missing),
         pool=_architectures(folder, workdir.POOL, missing),
-        control=_architectures(folder, workdir.CONTROL, missing if with_control else []),
+        baseline=rows_of(folder, workdir.BASELINE, _judged, missing if compared else []),
         rounds=[row for row in rows if row["phase"] == "round"],
         training=[row for row in rows if row["phase"] == "train"],
         result=result,
@@ -171,6 +172,14 @@ def _finite(row, name):
     if math.isnan(value := number(row, name)):
         raise ValueError(row[name])
     return value
+
+
+def _judged(row):
+    """(group, accuracy on images that judge) of a row of the baseline."""
+    group, judged = row["group"], number(row, "judged")
+    if not isinstance(group, str) or len(group) > LONGEST_TEXT or not 0 <= judged <= 1:
+        raise ValueError(group)
+    return group, judged
 
 
 def _metrics(row):

@@ -70,6 +70,8 @@ def sections(run, others, truth, folder):
         return [] if plot is None else [style.write(folder, name, plot[0], title, plot[1], **look)]
 
     yield Section("summary", "In short", answers=answers(run))
+    if pictures := drawn("against-random", "Against random", plots_of_scores.against_random(run)):
+        yield Section("against-random", "Is it better than random?", pictures=pictures)
     if others:
         yield _compared([run, *others], drawn)
     yield _cells(run, drawn)
@@ -90,11 +92,9 @@ def _compared(runs, drawn):
 
 
 def _cells(run, drawn):
-    best, control = chosen(run)[:MOST_CELLS], chosen(run, "control")[:1]
     cells = []
-    for place, candidate in enumerate([*best, *control]):
-        name = f"cell-{place + 1}" if place < len(best) else "cell-control"
-        title = f"Place {place + 1}" if place < len(best) else "Best of the random control"
+    for place, candidate in enumerate(chosen(run)[:MOST_CELLS]):
+        name, title = f"cell-{place + 1}", f"Place {place + 1}"
         unit, alone = run.unit, ""
         if math.isfinite(candidate.alone):
             alone = f"trained alone {percent(candidate.alone)}, "

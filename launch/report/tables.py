@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from launch.report.damaged_json import number, text
-from launch.report.facts import chosen, percent
+from launch.report.facts import chosen, comparisons, percent
 from launch.run.workdir import FREE
 
 LONGEST_VALUE = 200  # characters of a field that is shown
@@ -30,7 +30,9 @@ def compared(runs) -> list[Table]:
     """A row for each search, as in the paper's Table 7; then mean and spread of each kind."""
     rows, groups = [], {}
     for run, (key, kind) in zip(runs, kinds(runs), strict=True):
-        best, control = chosen(run)[:1], chosen(run, "control")[:1]
+        best, against = chosen(run)[:1], "unknown"
+        for row in comparisons(run)[:1]:
+            against = f"{100 * row.difference:+.1f}, {row.verdict}"
         alone = best[0].alone if best else math.nan
         seconds = sum(s for part, s in seconds_of(run).items() if part != "compilation")
         rows.append(
@@ -42,7 +44,7 @@ def compared(runs) -> list[Table]:
                 percent(best[0].accuracy) if best else "unknown",
                 percent(alone),
                 f"{100 * (1 - alone):.1f} %" if alone == alone else "unknown",
-                percent(control[0].alone) if control else "unknown",
+                against,
                 f"{best[0].params:,}" if best else "unknown",
                 f"{seconds / 3600:.2f}",
             ]
@@ -51,7 +53,13 @@ def compared(runs) -> list[Table]:
             of_kind = groups.setdefault(key, (kind, []))[1]
             of_kind.append((best[0].accuracy if best else math.nan, alone))
     head = ["search", "kind", "seed", "architectures", "accuracy of the best, shared weights"]
-    head += ["trained alone", "error alone", "control alone", "parameters of the best", "hours"]
+    head += [
+        "trained alone",
+        "error alone",
+        "found - random, points",
+        "parameters of the best",
+        "hours",
+    ]
     spread = [[kind, str(len(values)), *_spread(values)] for kind, values in groups.values()]
     tables = [Table("Searches", head, rows)]
     if spread:

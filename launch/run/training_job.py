@@ -49,7 +49,9 @@ class TrainingJob(jobs.Job):
         params = self.space.initial_weights(plan.key, self.images.image_shape)
         return supernet_training.initial_state(self.recipe, params)
 
-    def train_paths(self, pool, key, *, title, place, until=None, **facts):
+    def train_paths(
+        self, pool, key, *, title, place, until=None, slot="supernet", phase="train", **facts
+    ):
         """Trains the shared weights along the paths of a pool [P, D], until a step.
 
         Args:
@@ -58,36 +60,46 @@ class TrainingJob(jobs.Job):
           title: what the display says.
           place: what an error adds to the step.
           until: by default the recipe's last step.
+          slot: the part of the progress that is trained.
+          phase: what the metrics call it.
           facts: what the metrics say beside step and loss.
         """
-        examples, done = len(self.train_part.labels), int(self.progress.supernet.step)
+        examples, done = len(self.train_part.labels), int(getattr(self.progress, slot).step)
         programs, params = self.programs, self.cost_of(pool).params
         capacity = len(self.progress.counts)
         material = supernet_training.make_material(
             self.train_part, pool, params, capacity, programs.sampler, programs.rules
         )
         material = replicate(material, self.devices)
-        phase = self.display.phase(title, self.recipe.total_steps, "steps", done=done)
-        with self.timed("train"), phase as advance:
+        shown = self.display.phase(title, self.recipe.total_steps, "steps", done=done)
+        with self.timed(phase if phase in self.PARTS else "train"), shown as advance:
             for step, steps in self.dispatches(self.recipe, examples, done, until):
-                state = self.progress.supernet
+                state = getattr(self.progress, slot)
                 state, report = programs.train(state, material, key, np.int32(steps))
                 self.check_finite(report, self.recipe, place)
                 counts = self.progress.counts + np.asarray(report.counts)
-                self.progress = self.progress._replace(supernet=state, counts=counts)
+                self.progress = self.progress._replace(**{slot: state}, counts=counts)
                 loss, accuracy = float(report.loss), float(report.accuracy)
                 rate = float(self.recipe.learning_rate(step))
                 self.metrics.write(
-                    **dict(phase="train", **facts, step=step + steps, loss=loss),
-                    **dict(accuracy=accuracy, learning_rate=rate),
+                    phase=phase,
+                    **facts,
+                    step=step + steps,
+                    loss=loss,
+                    accuracy=accuracy,
+                    learning_rate=rate,
                 )
                 advance(steps, f"loss {loss:.3f}")
                 self.keeper.between(steps)
 
-    def score_pool(self, pool, *, title):
-        """Accuracies and losses float32[2, P] by the shared weights, on the same images for all."""
+    def score_pool(self, pool, *, title, slot="supernet", part=None):
+        """Accuracies and losses float32[2, P] by the shared weights, on the same images for all.
+
+        `slot` is the part of the progress that holds the weights, `part` (images, labels), by
+        default those of the validation part that score.
+        """
         count, done = self.plan.scored_examples, self.progress.partial.shape[1]
-        valid = tuple(part[:count] for part in self.valid_part)
+        valid = tuple(whole[:count] for whole in (self.valid_part if part is None else part))
         calibration = self.train_part.images[: self.settings.scoring.calibration_images]
 
         def on_scores(scores):
@@ -98,7 +110,7 @@ class TrainingJob(jobs.Job):
 
         phase = self.display.phase(title, len(pool), "architectures", done=done)
         with self.timed("score"), phase as advance:
-            params = self.progress.supernet.params
+            params = getattr(self.progress, slot).params
             self.programs.evaluate(params, pool[done:], valid, calibration, progress=on_scores)
         measured = self.progress.partial
         self.progress = self.progress._replace(partial=NO_SCORES)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from launch.command import UsageError
 
-POOL, CONTROL, RESULT = "pool.jsonl", "control.jsonl", "result.json"
+POOL, BASELINE, RESULT = "pool.jsonl", "baseline.jsonl", "result.json"
 SCORES, RANKING, STUDY = "scores.jsonl", "ranking.json", "study.json"
 SEARCHES, COMPARISON = "searches.jsonl", "comparison.json"
 METRICS, CONFIG, NETWORK = "metrics.jsonl", "config.json", "network.json"

@@ -1,11 +1,15 @@
 """The search job: data, shared weights, rounds, finals; kept on the way, and continued."""
 
+import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from bnao_jax import data
 from bnao_jax.checkpoint import fill, flat
+from bnao_jax.comparison import difference
 from bnao_jax.objective import KINDS, Measured, score
 from bnao_jax.parallel import from_first
 from bnao_jax.search import EVALUATE, PROPOSE, TRAIN, SearchState, begin, search
@@ -16,6 +20,8 @@ from launch.run import workdir
 from launch.run.training_job import ACCURACY, NO_SCORES, TrainingJob
 from launch.search.results import Results, summary
 
+FOUND, RANDOM, SAME_SIZE = GROUPS = ("found", "random", "random of the same sizes")
+CANDIDATES = 1_000  # random architectures among which those of the same sizes are
 PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
 
 
@@ -56,7 +62,9 @@ class Progress(NamedTuple):
       supernet: shared weights, momentum, step within the round.
       counts: int64[capacity], how often the present round trained each of its architectures.
       partial: float32[2, …], accuracies and losses of the evaluation under way.
-      control: float32[2, …], those of the random control, once they are all known.
+      solo: training state of the network that the baseline trains alone, or ().
+      baseline: float64[2, …], accuracies of the networks that it has trained, on validation images
+        and on those that judge.
       alone: float64[…], validation accuracies of the finals that are done.
       final: training state of the final under way, or ().
     """
@@ -65,7 +73,8 @@ class Progress(NamedTuple):
     supernet: supernet_training.State
     counts: np.ndarray
     partial: np.ndarray
-    control: np.ndarray
+    solo: Any
+    baseline: np.ndarray
     alone: np.ndarray
     final: Any
 
@@ -73,7 +82,7 @@ class Progress(NamedTuple):
 class Search(TrainingJob):
     """One search: what it is made of, how far it has come, and how long each part took."""
 
-    PARTS = ("train", "score", "strategy", "final")
+    PARTS = ("train", "score", "strategy", "baseline", "final")
 
     def __init__(self, plan, folder, images):
         super().__init__(plan, folder, images)
@@ -84,7 +93,7 @@ class Search(TrainingJob):
         self.strategy = plan.strategy(self.space, self.accept)
         keys = jax.random.split(plan.key, 6)
         self.initial_key, self.begin_key, self.search_key = keys[:3]
-        self.train_key, self.final_key, self.control_key = keys[3:]
+        self.train_key, self.final_key, self.baseline_key = keys[3:]
         initial = self.decisions.sample(self.initial_key, settings.initial, accept=self.accept)
         self.capacity = max(settings.initial, settings.proposals)
         self.progress = Progress(
@@ -92,7 +101,8 @@ class Search(TrainingJob):
             supernet=self.make_supernet(plan),
             counts=np.zeros(self.capacity, np.int64),
             partial=NO_SCORES,
-            control=NO_SCORES,
+            solo=(),
+            baseline=np.zeros((2, 0)),
             alone=np.zeros(0),
             final=(),
         )
@@ -119,44 +129,43 @@ class Search(TrainingJob):
     def work(self):
         """Searches, trains the best alone, writes the files, prints the summary."""
         self.rounds()
-        self.score_control()
-        self.finish(*self.finals())
+        self.train_baseline()
+        self.finish(self.finals())
         if self.folder is not None:
             report(self.settings.search, self.folder)
 
     def weights(self, progress):
-        """Shared weights, and the training state of the final under way."""
-        return progress.supernet.params, progress.final
+        """Shared weights, and the training states of networks alone that are under way."""
+        return progress.supernet.params, progress.solo, progress.final
 
     def restore(self, arrays):
         """Takes up the progress that a checkpoint holds."""
-        final = {n.removeprefix("final/"): a for n, a in arrays.items() if n.startswith("final/")}
-        rest = {name: leaf for name, leaf in arrays.items() if not name.startswith("final/")}
-        progress = fill(self.progress, rest)
+        progress = fill(self.progress, {n: a for n, a in arrays.items() if not _is_of_one(n)})
         number, phase = int(progress.search.round), int(progress.search.phase)
         self.progress = progress._replace(
             search=progress.search._replace(round=number, phase=phase)
         )
         self.show_best()
-        if final:
-            pool, _, _ = self.finalists()
-            architecture = pool[len(progress.alone)]
+        parts = {name: _part(arrays, f"{name}/") for name in ("solo", "final")}
+        if parts["solo"]:
+            self.begin_baseline()
+            state = fill(self.fresh_solo(), parts["solo"])
+            self.progress = self.progress._replace(solo=state)
+        if parts["final"]:
+            architecture = self.finalists()[len(progress.alone)]
             alone = self.plan.alone(
                 self.space, self.images, architecture, self.final_key, self.devices
             )
-            self.progress = self.progress._replace(final=fill(alone.state, final))
+            self.progress = self.progress._replace(final=fill(alone.state, parts["final"]))
 
     def where(self) -> str:
         """The present place in the search, in words."""
         state, rounds = self.progress.search, self.settings.search.rounds
-        if state.round > rounds and not self.control_is_scored():
-            return "the random control"
-        finals = min(self.settings.final.top, len(state.population.pool)) + bool(
-            self.settings.search.random_baseline
-        )
-        if state.round > rounds and len(self.progress.alone) < finals * bool(
-            self.settings.final.top
-        ):
+        done, networks = self.progress.baseline.shape[1], self.baseline_size()
+        if state.round > rounds and done < networks:
+            return f"network {done + 1} of {networks} of the random baseline"
+        finals = min(self.settings.final.top, len(state.population.pool))
+        if state.round > rounds and len(self.progress.alone) < finals:
             return f"final {len(self.progress.alone) + 1} of {finals}"
         if state.round > rounds:
             return "the end"
@@ -287,40 +296,109 @@ class Search(TrainingJob):
 
     # After the last round.
 
-    def control(self):
-        """Random architectures that nobody proposed, int32[C, D]."""
-        seen = self.decisions.keys(self.progress.search.population.pool)
-        size = self.settings.search.random_baseline
-        return self.decisions.sample(self.control_key, size, seen=seen, accept=self.accept)
+    @functools.cached_property
+    def groups(self):
+        """The architectures of the baseline: found, random, random of the found ones' sizes."""
+        population, size = self.progress.search.population, self.settings.random_baseline.networks
+        found, seen = population.pool[population.best(size)], self.decisions.keys(population.pool)
+        draw = functools.partial(self.decisions.sample, seen=seen, accept=self.accept)
+        random_key, sizes_key = jax.random.split(self.baseline_key)
+        random = draw(random_key, size)
+        return {FOUND: found, RANDOM: random, SAME_SIZE: self.of_same_size(sizes_key, found, draw)}
 
-    def control_is_scored(self):
-        """Whether the control is scored."""
-        return self.progress.control.shape[1] == self.settings.search.random_baseline
+    def of_same_size(self, key, found, draw):
+        """For each architecture the random one, of many, whose size is nearest; none twice."""
+        there = self.decisions.cardinality - len(self.progress.search.population.pool)
+        pool = draw(key, min(CANDIDATES, max(len(found), there // 2)))
+        sizes, rows = np.log(self.cost_of(pool).params), []
+        for size in np.log(self.cost_of(found).params):
+            order = np.argsort(np.abs(sizes - size), kind="stable")
+            rows.append(next(row for row in order if row not in rows))
+        return pool[rows]
 
-    def score_control(self):
-        """Scores the control with the same weights."""
-        if not self.control_is_scored():
-            title = f"round {self.settings.search.rounds} of {self.settings.search.rounds}: score"
-            control = self.score_pool(self.control(), title=title)
-            self.progress = self.progress._replace(control=control)
+    def baseline_size(self):
+        """How many networks the baseline trains."""
+        searched = len(self.progress.search.population.pool)
+        return len(GROUPS) * min(self.settings.random_baseline.networks, searched)
+
+    def begin_baseline(self):
+        """Makes the programs that train one network by the supernet's recipe."""
+        epochs = self.settings.random_baseline.epochs
+        supernet = dataclasses.replace(self.settings.supernet, epochs=epochs)
+        self.make_supernet(self.plan.replace(supernet=supernet))
+
+    def fresh_solo(self):
+        """The state of the next network alone, before its first step."""
+        number = self.progress.baseline.shape[1]
+        key = jax.random.fold_in(self.baseline_key, number)
+        params = self.space.initial_weights(key, self.images.image_shape)
+        return supernet_training.initial_state(self.recipe, params)
+
+    def train_baseline(self):
+        """Trains found and random architectures alone and alike, and judges them.
+
+        A network alone is the supernet with weights of its own and a pool of one architecture, so
+        that nothing is compiled for it. It is judged on test images, which chose nothing.
+        """
+        networks = self.baseline_size()
+        if self.progress.baseline.shape[1] == networks:
+            return
+        self.begin_baseline()
+        pool, judges = np.concatenate([*self.groups.values()]), self.judges()
+        while (place := self.progress.baseline.shape[1]) < networks:
+            one, name = pool[place : place + 1], f"network {place + 1} of {networks}"
+            if self.progress.solo == ():
+                self.progress = self.progress._replace(
+                    solo=self.fresh_solo(), counts=np.zeros(self.capacity, np.int64)
+                )
+            self.train_paths(
+                one,
+                jax.random.fold_in(self.baseline_key, networks + place),
+                title=f"{name}: train alone, for comparison",
+                place=f" of {name} of the random baseline",
+                slot="solo",
+                phase="baseline",
+                network=place + 1,
+            )
+            accuracies = [
+                self.score_pool(one, title=f"{name}: {what}", slot="solo", part=part)[ACCURACY]
+                for what, part in (("score", None), ("judge", judges))
+            ]
+            baseline = np.concatenate([self.progress.baseline, np.array(accuracies)], 1)
+            self.progress = self.progress._replace(baseline=baseline, solo=())
             self.keeper.keep()
 
-    def finalists(self):
-        """(pool, what was measured, number of those that are the search's): last the control's."""
-        population = self.progress.search.population
-        best = population.best(max(1, self.settings.final.top))
-        pool, measured = population.pool[best], population.measured[best]
-        if self.settings.search.random_baseline:
-            control, of_control = self.ordered_control()
-            pool = np.concatenate([pool, control[:1]])
-            measured = np.concatenate([measured, of_control[:1]])
-        return pool, measured, len(best)
+    def judges(self):
+        """Test images and their labels, as many as score where there are so many."""
+        return self.images.test_images, self.images.test_labels
 
-    def ordered_control(self):
-        """(pool, what was measured) of the control, best first."""
-        pool, measured = self.control(), self.progress.control.T
-        order = np.argsort(-self.scores_of(pool, measured, self.searched()), kind="stable")
-        return pool[order], measured[order]
+    def against_random(self):
+        """What result.json says of the baseline: each random group against the found."""
+        if not self.baseline_size():
+            return {}
+        judged = dict(
+            zip(self.groups, np.split(self.progress.baseline[1], len(GROUPS)), strict=True)
+        )
+        figures = {}
+        for name, group in (("against_random", RANDOM), ("against_random_of_same_size", SAME_SIZE)):
+            against = difference(judged[FOUND], judged[group])
+            figures[name] = {
+                "found": float(judged[FOUND].mean()),
+                "random": float(judged[group].mean()),
+                "difference": against.mean,
+                "low": plain(against.low),
+                "high": plain(against.high),
+                "verdict": against.verdict,
+                "networks": len(judged[group]),
+                "images": min(len(self.images.test_labels), self.plan.scored_examples),
+                "epochs": self.settings.random_baseline.epochs,
+            }
+        return figures
+
+    def finalists(self):
+        """The best architectures, int32[…, D], best first: by their accuracy alone where known."""
+        population = self.progress.search.population
+        return population.pool[population.best(max(1, self.settings.final.top))]
 
     def searched(self):
         """(pool, what was measured) of all that was searched."""
@@ -334,9 +412,9 @@ class Search(TrainingJob):
         return dict(zip(("score", "accuracy", "loss"), map(plain, columns), strict=True))
 
     def finals(self):
-        """Trains the best architectures alone, and writes what they reached, best first."""
-        pool, measured, ours = self.finalists()
-        columns = self.columns_of(pool, measured)
+        """Trains the best architectures alone; rows of what they reached, best first."""
+        pool, population = self.finalists(), self.progress.search.population
+        columns = self.columns_of(pool, population.measured[population.best(len(pool))])
         if self.settings.final.top:
             while (place := len(self.progress.alone)) < len(pool):
                 title = f"final {place + 1} of {len(pool)}: train alone"
@@ -347,25 +425,47 @@ class Search(TrainingJob):
                 self.keeper.keep()
             columns["accuracy_alone"] = self.progress.alone.tolist()
         rows = self.results.rows(pool, **columns)
-        best = sorted(rows[:ours], key=lambda row: -row.get("accuracy_alone", 0.0))
-        return best, rows[ours:]
+        return sorted(rows, key=lambda row: -row.get("accuracy_alone", 0.0))
 
-    def finish(self, best, against):
+    def supernet_steps(self):
+        """Steps that trained the supernet, all rounds together."""
+        settings = self.settings
+        per_epoch = data.steps_per_epoch(self.train_part.examples, settings.supernet.batch_size)
+        return settings.search.rounds_that_train * settings.supernet.epochs * per_epoch
+
+    def finish(self, best):
         """Keeps the end of the search and writes the last files."""
-        population = self.progress.search.population
-        if self.settings.search.random_baseline:
-            control, measured = self.ordered_control()
-            self.results.write_control(control, **self.columns_of(control, measured))
+        population, steps = self.progress.search.population, self.supernet_steps()
+        if self.baseline_size():
+            names = [name for name, pool in self.groups.items() for _ in pool]
+            chosen, judged = self.progress.baseline.tolist()
+            pool = np.concatenate([*self.groups.values()])
+            self.results.write_baseline(pool, group=names, accuracy=chosen, judged=judged)
         self.keeper.keep(wait=True)
         self.results.write_result(
             best=best,
-            control=against,
+            **self.against_random(),
             scored_by=self.settings.scoring.score,
             strategy=self.strategy.name,
             sampler=self.settings.supernet.sampler,
             seed=self.settings.seed,
             architectures=len(population.pool),
-            supernet_steps=self.settings.search.rounds_that_train * self.recipe.total_steps,
+            supernet_steps=steps,
             seconds={name: round(value, 1) for name, value in self.seconds.items()},
             devices=[f"{d.platform} {d.device_kind}" for d in self.devices],
         )
+
+
+def plain(value):
+    """A number for JSON; None for one that is not known."""
+    return None if np.isnan(value) else float(value)
+
+
+def _is_of_one(name):
+    """Whether an array of a checkpoint is part of a network alone that is under way."""
+    return name.startswith(("solo/", "final/"))
+
+
+def _part(arrays, prefix):
+    """The arrays of a checkpoint whose names begin with a prefix, without it."""
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}

@@ -41,11 +41,11 @@ class Results:
         )
         workdir.write_pool(self._folder / workdir.POOL, rows)
 
-    def write_control(self, pool, **columns):
-        """Writes control.jsonl."""
+    def write_baseline(self, pool, **columns):
+        """Writes baseline.jsonl."""
         if self._folder is None:
             return
-        workdir.write_pool(self._folder / workdir.CONTROL, self.rows(pool, **columns))
+        workdir.write_pool(self._folder / workdir.BASELINE, self.rows(pool, **columns))
 
     def write_result(self, **result):
         """Writes result.json, with the versions of what ran, and prints the summary."""
@@ -60,8 +60,8 @@ def summary(result, folder) -> str:
     """The end of a search in a few readable lines."""
     kind = result["scored_by"]
     lines = ["", "Best architecture", *_about(result["best"][0], kind)]
-    if result["control"]:
-        lines += ["", "Best of the random control", *_about(result["control"][0], kind)]
+    if "against_random" in result:
+        lines += ["", *_compared(result)]
     spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
     return "\n".join([*lines, "", f"Time: {spent}", f"Files: {folder}/"])
 
@@ -74,3 +74,24 @@ def _about(row, kind):
     if kind != "accuracy":
         yield f"  score, {KINDS[kind]}: {row['score']:.4f}"
     yield f"  validation accuracy: with shared weights {row['accuracy']:.4f}{trained}"
+
+
+def _compared(result):
+    """The fair comparison with random architectures, in words."""
+    first = result["against_random"]
+    yield (
+        f"Found against random: {first['networks']} networks each, trained alone for "
+        f"{first['epochs']} epochs, judged on {first['images']} test images"
+    )
+    for name, what in (
+        ("against_random", "random"),
+        ("against_random_of_same_size", "of the same size"),
+    ):
+        row = result[name]
+        ends = (
+            "" if row["low"] is None else f", 95 % interval {row['low']:+.4f} to {row['high']:+.4f}"
+        )
+        yield (
+            f"  found {row['found']:.4f}, {what} {row['random']:.4f}: difference "
+            f"{row['difference']:+.4f}{ends}: {row['verdict']}"
+        )

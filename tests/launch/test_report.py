@@ -81,13 +81,29 @@ def sections(tree):
 def test_it_answers_the_questions(tree, folder):
     shown = sections(tree)
     best = json.loads((folder / "result.json").read_text())["best"][0]
-    assert list(shown) == ["summary", "cells", "scores", "training", "controller", "machine"]
+    assert list(shown) == [
+        "summary",
+        "against-random",
+        "cells",
+        "scores",
+        "training",
+        "controller",
+        "machine",
+    ]
     assert (
         "The search is finished" in shown["summary"] and f"{best['params']:,}" in shown["summary"]
     )
-    # 80 and 70 % of 40 images: sqrt(.8 * .2 / 40) = 6.3 and 7.2 points, together 9.6.
+    # 80 % of 40 images: sqrt(.8 * .2 / 40) = 6.3 points.
     assert "80.0 % ± 6.3" in shown["summary"]
-    assert "difference of +10.0 points ± 9.6, within twice the standard error" in shown["summary"]
+    assert (
+        "Found architectures are better than random architectures: mean test accuracy 70.0 % "
+        "against 30.0 %, +40.0 points (95 % interval +20.0 to +60.0)." in shown["summary"]
+    )
+    assert (
+        "It is not shown that found architectures are better than random architectures of the same "
+        "sizes" in shown["summary"]
+    )
+    assert "random of the same sizes" in shown["against-random"]
     assert best["arch"] in shown["cells"]
     assert "python -m launch.search --config=configs/quickstart.py" in shown["machine"]
     assert "supernet.sampler proportional" in shown["machine"]
@@ -106,7 +122,7 @@ def test_every_picture_is_a_file_too(tree, folder):
     assert names == {path.stem for path in (folder / "report").glob("*.svg")}
     assert {"scores", "measured", "params", "macs", "losses", "balance-1", "balance-2"} < names
     assert {"predictions", "pairs", "ascent", "times", "cell-1-normal"} < names
-    assert {"cell-control-reduction", "cell-2-reduction"} < names
+    assert {"against-random", "cell-2-reduction"} < names
     titles = [e.get("id") for e in elements(tree, "title") if e.get("id")]
     assert set(titles) == {f"picture-{name}-title" for name in names}
     for path in (folder / "report").glob("*.svg"):
@@ -200,7 +216,7 @@ def test_the_script_is_ours_alone(folder, tree):
 def test_what_lies_in_a_folder_is_shown_and_not_run(sketched, tmp_path):
     path = tmp_path / "mine"
     make_run(path, rounds=2)
-    for name in ("pool.jsonl", "control.jsonl", "metrics.jsonl"):
+    for name in ("pool.jsonl", "baseline.jsonl", "metrics.jsonl"):
         rows = [row | {HOSTILE: HOSTILE} for row in read_lines(path / name)]
         for row in rows[:5]:
             row |= {"arch": HOSTILE, "note": HOSTILE}
@@ -241,7 +257,7 @@ FILES = (
     "pool.jsonl",
     "metrics.jsonl",
     "result.json",
-    "control.jsonl",
+    "baseline.jsonl",
     "machine.json",
 )
 
@@ -302,7 +318,7 @@ def test_a_search_under_way(sketched, tmp_path):
     write_lines(path / "metrics.jsonl", rows)
     shown = sections(sketched(path))
     assert "The search is not finished: 1 of 3 rounds are done" in shown["summary"]
-    assert "the random control comes after the last round" in shown["summary"]
+    assert "networks are trained after the last round to compare with" in shown["summary"]
     (path / "pool.jsonl").unlink()  # in the first round
     write_lines(path / "metrics.jsonl", rows[:3])
     shown = sections(sketched(path))
@@ -338,7 +354,6 @@ def test_scores_that_are_no_accuracies_are_told_as_they_are(sketched, tmp_path):
     assert -2 < best.score < -1 and best.accuracy == pytest.approx(best.score + 2)
     assert f"reaches {100 * best.accuracy:.1f} % ±" in shown["summary"]
     assert "learned from the negative validation loss. " in shown["summary"]
-    assert "architectures scores -1." in shown["summary"]
     assert f"Score (negative validation loss): {best.score:.3f}." in shown["cells"]
     assert f"{100 * best.accuracy:.2f} %, one search" in shown["comparison"]
     for figure, text in (plots_of_scores.scores(run), plots_of_scores.cost(run, "params")):

@@ -12,6 +12,7 @@ from tiny import tiny
 
 from bnao_jax import data
 from bnao_jax.checkpoint import CheckpointError, Checkpoints
+from bnao_jax.comparison import difference
 from bnao_jax.objective import Measured, score
 from bnao_jax.scoring import Scores
 from launch.command import UsageError
@@ -21,12 +22,14 @@ from launch.run import workdir
 from launch.search import job as search_job
 
 CHUNK = 5  # architectures scored at once
+NETWORKS = 6  # of the baseline: two of each of three groups
 
 
 def toy_config(**changes):
     config = tiny()
     config.search.strategy, config.final.top, config.checkpoint_every_steps = "random", 0, 2
     config.search.rounds = 2
+    config.random_baseline.networks = changes.pop("networks", 2)
     config.bonas.epochs, config.bonas.batch_size, config.bonas.generations = 2, 8, 2
     config.supernet.from_scratch = changes.pop("from_scratch", False)
     config.scoring.score = changes.pop("score", "accuracy")
@@ -96,7 +99,7 @@ def test_broken_off_at_every_look_it_comes_to_the_same_end(make, expected, tmp_p
 
 
 ONCE = dict(rounds=4, trained_rounds=1)
-FRESH = dict(rounds=3, from_scratch=True, random_baseline=0)
+FRESH = dict(rounds=3, from_scratch=True)
 
 
 def counting(scored):
@@ -117,10 +120,11 @@ def counting(scored):
 def test_rounds_that_train_nothing_score_what_is_new(make, tmp_path):
     folder, scored = tmp_path / "work", []
     make(folder, counting(scored), **ONCE)
-    assert scored == [12, 4, 4, 4, 4]  # seeds, three rounds of proposals, the control
+    assert scored == [12, 4, 4, 4]  # the initial ones, three rounds of proposals
     result, rows, pool, weight = ends(folder)
     assert result["supernet_steps"] == 8
-    assert [row["phase"] for row in rows] == ["train"] * 8 + ["round"] * 4
+    phases = ["train"] * 8 + ["round"] * 4 + ["baseline"] * NETWORKS * 8
+    assert [row["phase"] for row in rows] == phases
     for row in map(json.loads, pool.splitlines()):
         architecture = np.array(row["arch"].split(), int)
         expected = 0.5 + 0.5 * np.sin(architecture.sum() * weight)
@@ -146,14 +150,10 @@ def test_the_search_learns_from_the_score_that_is_asked_for(make, tmp_path, kind
         ]
 
     measured, scores = read("pool.jsonl")
+    last = [row for row in rows if row["phase"] == "round"][-1]
     np.testing.assert_allclose(scores, score(kind, measured), rtol=1e-5, atol=1e-6)
-    assert result["best"][0]["score"] == max(scores) == pytest.approx(rows[-1]["best"])
-    assert rows[-1]["accuracy_of_best"] == measured.accuracy[np.argmax(scores)]
-    if changes != FRESH:  # which has no control
-        control, scores = read("control.jsonl")
-        expected = score(kind, control, among=measured)
-        np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
-        assert expected.tolist() == sorted(expected, reverse=True)
+    assert result["best"][0]["score"] == max(scores) == pytest.approx(last["best"])
+    assert last["accuracy_of_best"] == measured.accuracy[np.argmax(scores)]
     for number in (5, 14):
         with pytest.raises(toys.Broken):
             make(broken, toys.breaking_at(number), **changes, score=kind)
@@ -211,12 +211,46 @@ def test_rounds_of_new_weights_score_their_own_architectures(make, tmp_path):
         np.testing.assert_allclose(row["score"], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "change", [{"random_baseline": 4}, {"trained_rounds": 1, "random_baseline": 0}]
-)
-def test_new_weights_each_round_go_with_training_alone(make, tmp_path, change):
+def test_new_weights_each_round_go_with_training_alone(make, tmp_path):
     with pytest.raises(UsageError, match="config.supernet.from_scratch=True"):
-        make(tmp_path / "work", **FRESH | change)
+        make(tmp_path / "work", **FRESH | {"trained_rounds": 1})
+
+
+def test_found_and_random_architectures_are_trained_and_judged_alike(make, tmp_path):
+    make(tmp_path)
+    result, rows, pool, _ = ends(tmp_path)
+    baseline = [json.loads(line) for line in (tmp_path / "baseline.jsonl").read_text().splitlines()]
+    groups = {}
+    for row in baseline:
+        groups.setdefault(row["group"], []).append(row)
+    assert list(groups) == list(search_job.GROUPS) and len(baseline) == NETWORKS
+    # Each has its own weight, which began with its own key and was trained for eight steps.
+    steps = [row["network"] for row in rows if row["phase"] == "baseline"]
+    assert steps == [n for n in range(1, NETWORKS + 1) for _ in range(8)]
+    searched = [json.loads(line) for line in pool.splitlines()]
+    texts = {row["arch"] for row in searched}
+    best = sorted(searched, key=lambda row: -row["score"])
+    assert [row["arch"] for row in groups["found"]] == [row["arch"] for row in best[:2]]
+    others = [row for name in search_job.GROUPS[1:] for row in groups[name]]
+    assert not texts & {row["arch"] for row in others}
+    sizes = np.log([[row["params"] for row in groups[name]] for name in search_job.GROUPS])
+    assert np.abs(sizes[2] - sizes[0]).max() < 0.1  # a thousand candidates
+    judged = {name: [row["judged"] for row in group] for name, group in groups.items()}
+    for key, group in (
+        ("against_random", "random"),
+        ("against_random_of_same_size", "random of the same sizes"),
+    ):
+        against = difference(judged["found"], judged[group])
+        assert result[key]["difference"] == pytest.approx(against.mean)
+        assert result[key]["verdict"] == against.verdict
+        assert result[key]["found"] == pytest.approx(np.mean(judged["found"]))
+
+
+def test_without_a_baseline_nothing_is_compared(make, tmp_path):
+    make(tmp_path, networks=0)
+    result, rows, *_ = ends(tmp_path)
+    assert "against_random" not in result and not (tmp_path / "baseline.jsonl").exists()
+    assert "baseline" not in {row["phase"] for row in rows}
 
 
 def test_the_best_alone_comes_first(make, tmp_path, monkeypatch):
@@ -231,11 +265,10 @@ def test_the_best_alone_comes_first(make, tmp_path, monkeypatch):
     config.final.top = 3
     assert toys.run(search_job, config, tmp_path / "work") == 0
     result, _, pool, _ = ends(tmp_path / "work")
-    assert [place for place, _ in trained] == [f"final {n} of 4" for n in (1, 2, 3, 4)]
+    assert [place for place, _ in trained] == [f"final {n} of 3" for n in (1, 2, 3)]
     alone = {arch: np.cos(3.0 * (n + 1)) for n, (_, arch) in enumerate(trained)}
-    reached = [row["accuracy_alone"] for row in result["best"] + result["control"]]
-    *ours, control = [alone[arch] for _, arch in trained]
-    assert reached == [*sorted(ours, reverse=True), control]
+    reached = [row["accuracy_alone"] for row in result["best"]]
+    assert reached == sorted((alone[arch] for _, arch in trained), reverse=True)
     assert [row["accuracy_alone"] for row in result["best"]] == [
         alone[row["arch"]] for row in result["best"]
     ]

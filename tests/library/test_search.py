@@ -208,7 +208,7 @@ def test_trained_rounds_out_of_range(key, trained_rounds):
 
 
 def test_settings_that_ask_for_more_than_there_is():
-    settings = SearchSettings(initial=50, rounds=2, proposals=10, random_baseline=1)
+    settings = SearchSettings(initial=50, rounds=2, proposals=10)
     assert settings.population_size == SPACE.cardinality == 60
     settings.check_space(SPACE, baseline=0)
     with pytest.raises(ValueError, match="ask for 61 different architectures; plain holds 60"):

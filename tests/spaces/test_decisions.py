@@ -49,6 +49,9 @@ class TestLaws:
         space.check(mutated)
         several = np.array(space.options) > 1
         assert (mutated != np.asarray(pool))[:, several].all()
+        redrawn = space.check(space.mutate(key, pool, 1.0, False))
+        if several.any():  # of k options one in k is drawn again
+            assert 0 < (redrawn == np.asarray(pool))[:, several].mean() < 1
         changed = np.asarray(space.mutate(key, pool, 0.25) != pool)[:, several]
         assert abs(changed.mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / changed.size)
 

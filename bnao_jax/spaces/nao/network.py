@@ -22,7 +22,7 @@ from flax import linen as nn
 
 from bnao_jax.nn import layers
 from bnao_jax.nn.edge import Edge
-from bnao_jax.nn.operations import IDENTITY, Operation
+from bnao_jax.nn.operations import Operation
 from bnao_jax.spaces.nao.outline import (
     CELL_INPUTS,
     EDGES_PER_NODE,
@@ -74,7 +74,7 @@ class Cell(nn.Module):
         stride = 2 if self.plan.reduction and read < CELL_INPUTS else 1
         module = Edge(operation, stride, self.axis_name, name=f"edge{edge}")
         y = module(states[read], given=given)
-        if drop is None or (operation == IDENTITY and stride == 1):
+        if drop is None:
             return y
         return y * drop[edge].astype(y.dtype)[None, None, None]
 

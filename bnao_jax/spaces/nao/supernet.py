@@ -175,7 +175,9 @@ class Supernet(nn.Module):
         outline = self.outline
         paths = _paths(architecture, outline.nodes)
         plan = outline.plan()
-        drops = self._drops(paths, drop_path)
+        drops = None
+        if drop_path is not None:
+            drops = drop_path.factors(len(self.outline.plan()), len(paths[0].inputs))
         stem = layers.STEMS[outline.stem](outline.channels, self.axis_name, name="stem")
         before, last = stem(layers.to_maps(images, self.dtype), given=given)
         at = 0
@@ -215,18 +217,6 @@ class Supernet(nn.Module):
         if count > 1 and last.shape[0] != cell.width:
             third = fit(last, f"cell{at + 1}_first")
         return first, second, third
-
-    def _drops(self, paths, drop_path):
-        """Drop-path factors `[cell, E, batch]`; an identity of stride 1 is never dropped."""
-        if drop_path is None:
-            return None
-        plan, candidates = self.outline.plan(), self.outline.candidates
-        factors = drop_path.factors(len(plan), len(paths[0].inputs))
-        identity = candidates.index(IDENTITY) if IDENTITY in candidates else -1
-        spared = [jnp.asarray(path.operations) == identity for path in paths]
-        spared[1] &= jnp.asarray(paths[1].inputs) >= CELL_INPUTS
-        spared = jnp.stack([spared[cell.reduction] for cell in plan])
-        return jnp.where(spared[:, :, None], 1.0, factors)
 
 
 def _paths(architecture, nodes):

@@ -21,7 +21,7 @@ from flax import linen as nn
 from bnao_jax.nn import layers
 from bnao_jax.nn.convolution import convolve
 from bnao_jax.nn.edge import Edge
-from bnao_jax.nn.initialization import parameter
+from bnao_jax.nn.initialization import UNIFORM, parameter
 from bnao_jax.spaces.nasbench201.outline import CANDIDATES, EDGES, NAMES, Outline
 
 
@@ -90,6 +90,9 @@ class Network(nn.Module):
     dropout: float = 0.0
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+
+    # As the benchmark's code: PyTorch's default, sqrt(6) times narrower than He-normal.
+    initialization = UNIFORM
 
     @nn.compact
     def __call__(self, images, *, train=False, drop_path=None, given=False, features=False):

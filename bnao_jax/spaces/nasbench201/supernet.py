@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from bnao_jax.nn import layers
-from bnao_jax.nn.initialization import overlay, parameter
+from bnao_jax.nn.initialization import UNIFORM, overlay, parameter
 from bnao_jax.spaces.nasbench201 import cells as shared
 from bnao_jax.spaces.nasbench201.network import surround
 from bnao_jax.spaces.nasbench201.outline import CANDIDATES, EDGES, NAMES, STAGES, Outline
@@ -51,6 +51,9 @@ class Supernet(nn.Module):
     outline: Outline
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+
+    # As the benchmark's code: PyTorch's default, sqrt(6) times narrower than He-normal.
+    initialization = UNIFORM
 
     @nn.compact
     def __call__(self, images, architecture, *, drop_path=None, given=False):
