@@ -37,7 +37,7 @@ from bnao_jax.settings import (
     whole,
 )
 from bnao_jax.spaces.space import Space
-from bnao_jax.training import path_rules, schedule, supernet
+from bnao_jax.training import rates_and_momenta, schedule, supernet
 from bnao_jax.training.recipe import Recipe, RecipeSettings, make_recipe
 
 DISPATCH_SECONDS = 2.0  # of work between two reports of progress
@@ -174,17 +174,17 @@ class SupernetSettings(RecipeSettings):
         limits = dict(least=self.macs_least, most=self.macs_most, step=self.macs_step)
         return samplers.constrained(options, space.macs(image_shape), **limits)
 
-    def make_rules(self, split=None) -> tuple[path_rules.PathRule, ...]:
+    def make_rules(self, split=None) -> tuple[rates_and_momenta.PathRule, ...]:
         """The rules of the paths; `split` is the decision that parts them into groups, or None."""
         powers, rules = (self.exponent_least, self.exponent_most), []
         if self.schedule == "complexity_mean":
-            rules.append(path_rules.mean_complexity_rate(*powers))
+            rules.append(rates_and_momenta.mean_complexity_rate(*powers))
         elif self.schedule == "complexity" and self.sampler == "strictly_fair":
-            rules.append(path_rules.complexity_losses(*powers))
+            rules.append(rates_and_momenta.complexity_losses(*powers))
         elif self.schedule == "complexity":
-            rules.append(path_rules.complexity_rate(*powers))
+            rules.append(rates_and_momenta.complexity_rate(*powers))
         if split is not None:
-            rules.append(path_rules.separate_momentum(split))
+            rules.append(rates_and_momenta.separate_momentum(split))
         return tuple(rules)
 
 
@@ -203,7 +203,7 @@ class Programs(NamedTuple):
     recipe: Recipe
     evaluate: Callable
     sampler: samplers.Sampler
-    rules: tuple[path_rules.PathRule, ...]
+    rules: tuple[rates_and_momenta.PathRule, ...]
 
 
 def make_programs(

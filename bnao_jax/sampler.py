@@ -256,7 +256,7 @@ def draw_fairly(key, options, shared=None):
       key: random key, consumed.
       options: K at each of the D decisions.
       shared: a decision at which all K take the same option, drawn with equal probabilities, as
-        `path_rules.separate_momentum` needs it; or None.
+        `rates_and_momenta.separate_momentum` needs it; or None.
 
     Raises:
       ValueError: the decisions have different numbers of options.

@@ -46,7 +46,7 @@ def compiled(tmp_path_factory):
 LONGEST = (
     *("test_processes", "test_resume", "test_nao_supernet", "test_benchmark", "test_supernet"),
     *("test_strategies", "test_launch", "test_trained", "test_searching", "test_controller"),
-    *("test_report", "test_nasbench201", "test_rank", "test_shifts", "test_study"),
+    *("test_report", "test_nasbench201", "test_rank", "test_depthwise_and_pooling", "test_study"),
     *("test_data", "test_nao_network", "test_shufflenet", "test_fuzz", "test_nao_cost"),
 )
 

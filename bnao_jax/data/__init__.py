@@ -10,18 +10,10 @@ from bnao_jax.data.batches import (
 )
 from bnao_jax.data.crops import CentreCrop, RandomCrop
 from bnao_jax.data.folders import read_folder
-from bnao_jax.data.images import (
-    DataError,
-    ImageData,
-    Images,
-    check_images,
-    moments,
-    shrink,
-    split,
-)
+from bnao_jax.data.images import DataError, ImageData, Images, check_images, moments, shrink, split
 from bnao_jax.data.loading import FORMS, LOADERS, STREAMED, form, load, open_streamed
-from bnao_jax.data.official import SPLITS, official_valid_ids
 from bnao_jax.data.photographs import StreamedData
+from bnao_jax.data.published_splits import SPLITS, official_valid_ids
 
 __all__ = [
     "FORMS",

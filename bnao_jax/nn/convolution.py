@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bnao_jax.nn.shifts import windows
+from bnao_jax.nn.depthwise_and_pooling import windows
 
 
 def _product(matrix, x):

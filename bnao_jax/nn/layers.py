@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from bnao_jax.nn import normalization, shifts
+from bnao_jax.nn import depthwise_and_pooling, normalization
 from bnao_jax.nn.convolution import convolve
 from bnao_jax.nn.initialization import parameter
 
@@ -244,7 +244,7 @@ class AuxiliaryHead(nn.Module):
     def __call__(self, x, *, given=False):
         x = relu(x)
         size = tuple((n - 5) // self.stride + 1 for n in x.shape[1:3])
-        x = sum(shifts.windows(x, 5, self.stride, 1, size)) / 25
+        x = sum(depthwise_and_pooling.windows(x, 5, self.stride, 1, size)) / 25
         for width, kernel in ((128, 1), (768, 2)):
             conv = ConvNorm(width, kernel, 1, 0, self.axis_name, name=f"conv{kernel}x{kernel}")
             x = relu(conv(x, given=given))

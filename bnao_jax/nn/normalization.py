@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bnao_jax.nn.sums import AXES, joint_sums, wide
+from bnao_jax.nn.joint_sums import AXES, joint_sums, wide
 
 EPSILON = 1e-5
 

@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 from jax import lax
 
-from bnao_jax.nn import shifts
+from bnao_jax.nn import depthwise_and_pooling
 from bnao_jax.nn.convolution import convolve
 from bnao_jax.nn.layers import halve, norm, pointwise, relu
 
@@ -67,7 +67,7 @@ def _linear_maps(operation, stride):
             return convolve(relu(x), w["kernel"], stride=step, padding=padding)
 
         def separable_map(x, w):
-            x = shifts.depthwise(x, w["depthwise"], step, operation.dilation, True)
+            x = depthwise_and_pooling.depthwise(x, w["depthwise"], step, operation.dilation, True)
             return pointwise(x, w["pointwise"])
 
         return full_map if operation.full else separable_map
@@ -83,7 +83,10 @@ def _unweighted(operation, stride):
         return lambda x: lax.optimization_barrier(jnp.zeros_like(x[:, ::stride, ::stride]))
     if operation == IDENTITY:
         return lambda x: x
-    pool = {AVERAGE_POOL: shifts.average_pool, MAX_POOL: shifts.max_pool}[operation]
+    pool = {
+        AVERAGE_POOL: depthwise_and_pooling.average_pool,
+        MAX_POOL: depthwise_and_pooling.max_pool,
+    }[operation]
     return lambda x: pool(x, stride)
 
 

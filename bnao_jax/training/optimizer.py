@@ -8,7 +8,7 @@ momentum stay as they are. `mask=None` is plain SGD.
 Jeon et al., "Subnet-Aware Dynamic Supernet Training for Neural Architecture Search", CVPR 2025,
 https://arxiv.org/abs/2503.10740, lets the rate decay by the complexity of the path
 (`scale`) and gives each group of paths a momentum of its own (`separated_momentum`); see
-`path_rules`.
+`rates_and_momenta`.
 
 >>> rule = optax.chain(separated_momentum(0.9, groups=2), scale(), descend())
 >>> weights = {"w": jnp.ones(3)}

@@ -54,7 +54,7 @@ def make_material(train_part, pool, costs, capacity, sampler: Sampler, rules=())
       costs: parameters of the networks alone, int[P].
       capacity: the rows that the pool is padded to, so that pools share one compiled program.
       sampler: draws from the pool.
-      rules: `path_rules.PathRule`s.
+      rules: `rates_and_momenta.PathRule`s.
     """
     padding = capacity - len(pool)
     pool = np.pad(np.asarray(pool, np.int32), ((0, padding), (0, 0)))
@@ -118,7 +118,7 @@ def make_train(
       recipe: the recipe.
       devices: the devices; their number divides the batch.
       sampler: draws the paths of a step.
-      rules: `path_rules.PathRule`s: what the paths tell the optimizer.
+      rules: `rates_and_momenta.PathRule`s: what the paths tell the optimizer.
       path_per_device: whether each device draws its own paths.
       freeze_off_path: whether weights off the path are spared weight decay and momentum.
     """

@@ -13,7 +13,7 @@ from bnao_jax.training import supernet as supernet_training
 from launch.benchmark.programs import Programs
 from launch.command import UsageError
 from launch.config.plan import named
-from launch.figures import Figure
+from launch.measurements import Figure
 from launch.run.progress import Display
 
 TRAIN_IMAGES = 4_096  # random images to train on, at least

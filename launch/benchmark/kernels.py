@@ -8,7 +8,7 @@ import functools
 import jax
 import numpy as np
 
-from bnao_jax.nn import shifts
+from bnao_jax.nn import depthwise_and_pooling
 from bnao_jax.parallel import COMPILER_OPTIONS
 
 COSTS = 100_000  # architectures whose cost is computed
@@ -36,7 +36,7 @@ def depthwise(bench):
     x = _random(bench, rng, *_first_stage(bench))
     kernel = _random(bench, rng, bench.settings.network.channels, 5, 5)
     platform = bench.devices[0].platform
-    for name, (forward, backward) in shifts.FORMS.items():
+    for name, (forward, backward) in depthwise_and_pooling.FORMS.items():
 
         @functools.partial(jax.jit, compiler_options=COMPILER_OPTIONS.get(platform))
         def both(x, kernel, forward=forward, backward=backward):
@@ -44,7 +44,7 @@ def depthwise(bench):
             return y, backward(1, 1, True, x, kernel, y)
 
         values = bench.repeated(f"depthwise, {name}", functools.partial(both, x, kernel))
-        chosen = shifts.FORM_ON.get(platform) == name
+        chosen = depthwise_and_pooling.FORM_ON.get(platform) == name
         yield bench.figure(f"depthwise_{name}_s", values, batch=bench.batch_size, chosen=chosen)
 
 
@@ -52,7 +52,10 @@ def pooling(bench):
     """Seconds of both poolings of the first stage with their gradients, and of one pass."""
     x = _random(bench, np.random.default_rng(0), *_first_stage(bench))
     options = COMPILER_OPTIONS.get(bench.devices[0].platform)
-    for name, pool in (("max", shifts.max_pool), ("average", shifts.average_pool)):
+    for name, pool in (
+        ("max", depthwise_and_pooling.max_pool),
+        ("average", depthwise_and_pooling.average_pool),
+    ):
 
         @functools.partial(jax.jit, compiler_options=options)
         def both(x, pool=pool):

@@ -5,7 +5,7 @@ from launch.benchmark import controller, kernels, supernet
 from launch.benchmark.bench import Benchmark
 from launch.benchmark.precision import precision
 from launch.command import UsageError, enable_compilation_cache
-from launch.figures import publish
+from launch.measurements import publish
 
 PARTS = {
     "train_step": supernet.train_step,

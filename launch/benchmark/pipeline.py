@@ -11,7 +11,7 @@ from bnao_jax.data.streaming import Batches
 from bnao_jax.parallel import divide, own_places
 from launch.command import UsageError, enable_compilation_cache
 from launch.config.plan import named
-from launch.figures import Figure, publish
+from launch.measurements import Figure, publish
 from launch.run.progress import Display
 
 PARTS = ("pipeline", "consumption")

@@ -11,7 +11,7 @@ from launch.command import UsageError
 from launch.compile import roofline, topology
 from launch.compile.programs import PROGRAMS, Programs
 from launch.config.plan import plan
-from launch.figures import Figure
+from launch.measurements import Figure
 from launch.run.progress import Display
 
 # Unit of each figure, and how its column is headed.

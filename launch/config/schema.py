@@ -11,16 +11,7 @@ from bnao_jax.oneshot import SupernetSettings
 from bnao_jax.ranking import RankSettings, StudySettings
 from bnao_jax.scoring import ScoringSettings
 from bnao_jax.search import BaselineSettings, ComparisonSettings, RoundsSettings, SearchSettings
-from bnao_jax.settings import (
-    SWITCH,
-    TEXT,
-    SettingError,
-    Settings,
-    one_of,
-    setting,
-    shown,
-    whole,
-)
+from bnao_jax.settings import SWITCH, TEXT, SettingError, Settings, one_of, setting, shown, whole
 from bnao_jax.spaces.shipped import NetworkSettings, SpaceSettings
 from bnao_jax.strategies.bonas import BonasSettings
 from bnao_jax.strategies.evolution import EvolutionSettings

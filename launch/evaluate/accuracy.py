@@ -12,7 +12,7 @@ from bnao_jax.training.streamed import make_evaluate
 from launch.command import UsageError
 from launch.config.plan import read
 from launch.inputs import architectures, trained
-from launch.run import feeds, workdir
+from launch.run import image_feeds, workdir
 
 BATCH, STORED = "batch", "stored"
 AT_ONCE = 500  # images in memory
@@ -57,7 +57,7 @@ def evaluate(
         batch_size = batch_size or settings.train.batch_size
         devices = plan.devices()
         measure_all = make_evaluate(lambda _, batch: logits(batch), images.classes, devices)
-        with feeds.one_pass(settings, part, batch_size, devices) as (batches,):
+        with image_feeds.one_pass(settings, part, batch_size, devices) as (batches,):
             measures = measure_all((), batches)
     else:
         batch_size = min(batch_size or AT_ONCE, part.examples)

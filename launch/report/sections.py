@@ -9,9 +9,9 @@ from bnao_jax import ranking
 from launch.plots import cells as cell_pictures
 from launch.plots import style
 from launch.report import plots_of_controller, plots_of_scores, plots_of_training
-from launch.report.answers import answers
 from launch.report.damaged_json import BAD_VALUE, text
 from launch.report.facts import chosen, draws_from_space, expected, limits, percent
+from launch.report.questions import answers
 from launch.report.tables import Table, compared, config_of, machine_of, rates, seconds_of
 
 MOST_BALANCES = 6  # rounds whose training is drawn

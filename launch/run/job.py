@@ -15,7 +15,7 @@ from bnao_jax.metrics import MetricsWriter
 from bnao_jax.parallel import from_first
 from launch.command import UsageError, enable_compilation_cache
 from launch.run import machine, workdir
-from launch.run.keeper import Keeper, Stopped
+from launch.run.checkpointing import Keeper, Stopped
 from launch.run.processes import on_first
 from launch.run.progress import Display
 from launch.run.tensorboard import check_events, events_of

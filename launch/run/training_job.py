@@ -5,7 +5,7 @@ import numpy as np
 
 from bnao_jax.parallel import replicate
 from bnao_jax.training import supernet as supernet_training
-from launch.run import feeds
+from launch.run import image_feeds
 from launch.run import job as jobs
 
 ACCURACY, LOSS = range(2)  # rows of what is kept of an evaluation
@@ -160,7 +160,7 @@ class TrainingJob(jobs.Job):
         """(validation accuracy, loss) of one architecture after the final's epochs."""
         alone = self.plan.alone(self.space, self.images, architecture, key, self.devices)
         state = self.progress.final or alone.state
-        feed = feeds.make_feed(self.settings, self.train_part, alone.recipe, self.devices)
+        feed = image_feeds.make_feed(self.settings, self.train_part, alone.recipe, self.devices)
         for _ in self.steps_alone(architecture, key, alone, state, feed, title=title):
             pass
         with self.timed("final"):

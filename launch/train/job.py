@@ -15,7 +15,7 @@ from launch.command import UsageError
 from launch.config.plan import named
 from launch.inputs.warm_start import shared_weights
 from launch.plots import style
-from launch.run import feeds, machine, workdir
+from launch.run import image_feeds, machine, workdir
 from launch.run import job as jobs
 from launch.run.training_job import TrainingJob
 from launch.train import plot as plots
@@ -119,7 +119,7 @@ class Training(TrainingJob):
         warm = f", {self.inherited:,} of them from {self.settings.warm_start}"
         size = f"{self.cost().params[0]:,} parameters"
         self.say(f"{text}: {size}{warm if self.inherited else ''}")
-        feed = feeds.make_feed(self.settings, self.train_part, self.recipe, self.devices)
+        feed = image_feeds.make_feed(self.settings, self.train_part, self.recipe, self.devices)
         every = self.settings.train.evaluate_every_epochs * self.per_epoch
         with contextlib.closing(feed):
             while True:
@@ -159,7 +159,7 @@ class Training(TrainingJob):
             "macs": int(cost.macs[0]),
         }
         if settings.data.streamed:
-            facts["preparation"] = feeds.preparation(settings)
+            facts["preparation"] = image_feeds.preparation(settings)
         return facts
 
     def train_until(self, until, feed):
@@ -204,14 +204,14 @@ class Training(TrainingJob):
         self.say(
             f"epoch {epoch} of {self.settings.train.epochs}: training loss "
             f"{self.progress.epochs[-1, 1]:.4f}, validation accuracy {accuracy:.4f}"
-            f"{feeds.in_words(self.pace)}"
+            f"{image_feeds.in_words(self.pace)}"
         )
         self.keeper.keep(accuracy)
         self.keeper.between()
 
     def measure(self, part):
         """The network's measures on images and labels, running statistics in the norms."""
-        fed = feeds.one_pass(self.settings, part, self.recipe.batch_size, self.devices)
+        fed = image_feeds.one_pass(self.settings, part, self.recipe.batch_size, self.devices)
         with self.timed("evaluate"), fed as images:
             return jax.tree.map(np.asarray, self.alone.evaluate(self.progress.final, *images))
 

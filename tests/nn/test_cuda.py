@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bnao_jax.nn import layers, shifts, sums
+from bnao_jax.nn import depthwise_and_pooling, joint_sums, layers
 
 
 @pytest.mark.parametrize("count", [2, 9, 25])
-@pytest.mark.parametrize("form", [sums.joint_sums, sums._sums_in_groups])
+@pytest.mark.parametrize("form", [joint_sums.joint_sums, joint_sums._sums_in_groups])
 def test_joint_sums(form, count):
     maps = np.random.default_rng(0).normal(size=(count, 3, 4, 5, 2)).astype(np.float32)
     # 1e-5: float32 rounding over forty terms.
@@ -24,7 +24,7 @@ def largest_reduction(platform, kernel):
     """The most arrays that one reduction of a depthwise gradient's program sums."""
 
     def gradient(x, w, g):
-        return jax.vjp(lambda x, w: shifts.depthwise(x, w), x, w)[1](g)
+        return jax.vjp(lambda x, w: depthwise_and_pooling.depthwise(x, w), x, w)[1](g)
 
     x = jnp.zeros((3, 6, 6, 2))
     args = x, jnp.zeros((3, kernel, kernel)), x

@@ -16,7 +16,7 @@ from bnao_jax.nn.normalization import batch_norm
 from bnao_jax.parallel import AXIS
 from bnao_jax.spaces.nao.outline import Outline
 from bnao_jax.spaces.nao.supernet import Supernet, on_path
-from bnao_jax.training import path_rules
+from bnao_jax.training import rates_and_momenta
 from bnao_jax.training.loss import cross_entropy
 from bnao_jax.training.optimizer import sgd
 from bnao_jax.training.recipe import Recipe
@@ -236,7 +236,7 @@ EXPONENTS = np.linspace(LEAST, MOST, len(WHOLE))
 @pytest.mark.parametrize("path_rate, shared", [(False, None), (True, None), (True, 1)])
 def test_strict_fairness_adds_the_gradients_of_disjoint_paths(key, path_rate, shared):
     paths_of = sampler.strictly_fair((CHOICES, CHOICES), shared)
-    rules = (path_rules.complexity_losses(LEAST, MOST),) if path_rate else ()
+    rules = (rates_and_momenta.complexity_losses(LEAST, MOST),) if path_rate else ()
     train = trainer(1, paths=paths_of, rules=rules)
     given = make_material(images_of_classes(), WHOLE, COSTS, len(WHOLE), paths_of, rules)
     begin, step = start(step=2), 2

@@ -58,7 +58,7 @@ LIBRARY = {
     ),
 }
 # The same of the launchers: a command, its inputs, how it is run, its config, the library.
-BOTTOM = ("launch.command", "launch.figures", "launch.plots")
+BOTTOM = ("launch.command", "launch.measurements", "launch.plots")
 CONFIG = ("launch.config", *BOTTOM, "bnao_jax")
 RUN = ("launch.run", *CONFIG)
 INPUTS = ("launch.inputs", *RUN)
@@ -67,7 +67,7 @@ LAUNCHERS = {
     "launch/__init__.py": (),
     "launch/__main__.py": (),
     "launch/command.py": (),
-    "launch/figures.py": (),
+    "launch/measurements.py": (),
     "launch/plots": ("launch.plots",),
     "launch/config": (*CONFIG, "configs"),
     "launch/run": RUN,

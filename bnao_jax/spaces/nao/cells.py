@@ -24,8 +24,8 @@ import numpy as np
 from jax import lax
 
 from bnao_jax.nn import layers, operations
-from bnao_jax.nn.choose import choose, fold, is_static
 from bnao_jax.nn.layers import halve, norm, pointwise, relu
+from bnao_jax.nn.static_or_traced import choose, fold, is_static
 from bnao_jax.spaces.nao.outline import CELL_INPUTS, EDGES_PER_NODE, loose_ends
 
 NORMS = 2  # statistics kept for each edge: the most norms any operation has

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from bnao_jax.nn import layers, operations
-from bnao_jax.nn.choose import choose
+from bnao_jax.nn.static_or_traced import choose
 from bnao_jax.spaces.nasbench201.outline import CANDIDATES, EDGES, NODES
 
 

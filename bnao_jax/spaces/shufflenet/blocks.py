@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from bnao_jax.nn import shifts
+from bnao_jax.nn import depthwise_and_pooling
 from bnao_jax.nn.layers import pointwise, relu
 
 IN, MID, OUT = "in", "mid", "out"
@@ -75,7 +75,7 @@ def shape(unit, size) -> tuple[int, ...]:
 def linear(unit, x, weights):
     """The linear map of a unit."""
     if unit.kernel:
-        return shifts.depthwise(x, weights, unit.stride)
+        return depthwise_and_pooling.depthwise(x, weights, unit.stride)
     return pointwise(x, weights)
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from bnao_jax.nn import layers
-from bnao_jax.nn.choose import choose
+from bnao_jax.nn.static_or_traced import choose
 from bnao_jax.spaces.shufflenet.blocks import MID, join, linear, read, run, sizes, units
 from bnao_jax.spaces.shufflenet.outline import Place, width_of
 

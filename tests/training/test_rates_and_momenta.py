@@ -10,7 +10,7 @@ import pytest
 from bnao_jax import data, sampler
 from bnao_jax.spaces.nasbench201 import outline as nasbench201
 from bnao_jax.spaces.nasbench201.cost import cost
-from bnao_jax.training import path_rules
+from bnao_jax.training import rates_and_momenta
 from bnao_jax.training.optimizer import sgd
 from bnao_jax.training.recipe import Recipe
 from bnao_jax.training.supernet import initial_state, make_material, make_train
@@ -30,10 +30,10 @@ def paths(*rows):
 
 def test_published_exponents_of_nas_bench_201():
     complexities = np.array([SMALLEST, 300_000, LARGEST])
-    exponents = path_rules.complexity_exponents(complexities)
+    exponents = rates_and_momenta.complexity_exponents(complexities)
     np.testing.assert_allclose(exponents, OMEGA * np.log(complexities) + TAU, atol=1e-3)
     np.testing.assert_allclose(exponents[[0, 2]], [4, 0.25], rtol=1e-6)
-    assert path_rules.complexity_exponents([5, 5]).tolist() == [0.25, 0.25]
+    assert rates_and_momenta.complexity_exponents([5, 5]).tolist() == [0.25, 0.25]
     # The slope and the offset themselves, of the line through both ends.
     omega = (exponents[2] - exponents[0]) / np.log(LARGEST / SMALLEST)
     assert round(float(omega), 4) == OMEGA
@@ -42,7 +42,7 @@ def test_published_exponents_of_nas_bench_201():
 
 @pytest.mark.parametrize("passed", [0.0, 0.25, 0.5, 1.0])
 def test_the_rate_of_a_path_by_hand(passed):
-    rule = path_rules.complexity_rate()
+    rule = rates_and_momenta.complexity_rate()
     arrays = rule.prepare(sampler.uniform().prepare(POOL, COSTS), COSTS)
     for row, exponent in enumerate(EXPONENTS):
         extra = rule.tell(arrays, paths(row), passed)
@@ -51,7 +51,7 @@ def test_the_rate_of_a_path_by_hand(passed):
 
 
 def test_other_powers_by_hand():
-    rule = path_rules.complexity_rate(1.0, 2.0)
+    rule = rates_and_momenta.complexity_rate(1.0, 2.0)
     arrays = rule.prepare(None, np.array([1.0, 10.0]))
     factors = [float(rule.tell(arrays, paths(row), 0.5)["factor"]) for row in (0, 1)]
     np.testing.assert_allclose(factors, [0.25, 0.5])
@@ -62,7 +62,7 @@ def test_other_powers_by_hand():
 def test_the_control_has_the_mean_of_the_factors(draws, passed):
     """The mean is over what is drawn, so that both add up to the same rate; padding is no part."""
     prepared = draws.prepare(POOL, COSTS)
-    each, mean = path_rules.complexity_rate(), path_rules.mean_complexity_rate()
+    each, mean = rates_and_momenta.complexity_rate(), rates_and_momenta.mean_complexity_rate()
     arrays = each.prepare(prepared, COSTS), mean.prepare(prepared, COSTS)
     factors = [each.tell(arrays[0], paths(row), passed)["factor"] for row in range(3)]
     shares = np.asarray(jax.nn.softmax(prepared.log_weights))[:3]
@@ -75,14 +75,14 @@ def test_the_published_mean_rates():
     """A quarter, half and three quarters on: .55, .26, .085 of the first rate, on all of them."""
     pool = nasbench201.everything()
     sizes = cost(nasbench201.Outline(), pool).params
-    rule = path_rules.mean_complexity_rate()
+    rule = rates_and_momenta.mean_complexity_rate()
     arrays = rule.prepare(sampler.uniform().prepare(pool, sizes), sizes)
     factors = [float(rule.tell(arrays, None, passed)["factor"]) for passed in (0.25, 0.5, 0.75)]
     np.testing.assert_allclose(factors, [0.55, 0.26, 0.085], atol=0.005)
 
 
 def test_several_paths_get_a_weight_each():
-    rule = path_rules.complexity_losses()
+    rule = rates_and_momenta.complexity_losses()
     arrays = rule.prepare(sampler.uniform().prepare(POOL, COSTS), COSTS)
     extra = rule.tell(arrays, paths(2, 0, 1), 0.5)
     assert list(extra) == ["loss_weights"]
@@ -90,7 +90,7 @@ def test_several_paths_get_a_weight_each():
 
 
 def test_groups_are_the_options_at_one_decision():
-    rule = path_rules.separate_momentum(1)
+    rule = rates_and_momenta.separate_momentum(1)
     architectures = jnp.array([[0, 3, 1], [2, 3, 0]])
     extra = rule.tell(
         rule.prepare(None, COSTS), sampler.Paths(architectures, jnp.array([0, 1])), 0.5
@@ -143,7 +143,7 @@ def reference(weights, rows, factors, groups):
 
 @functools.cache
 def drawn():
-    return train_along((path_rules.complexity_rate(),))
+    return train_along((rates_and_momenta.complexity_rate(),))
 
 
 def test_a_step_multiplies_its_update_by_the_factor_of_its_path():
@@ -155,14 +155,14 @@ def test_a_step_multiplies_its_update_by_the_factor_of_its_path():
 
 
 def test_a_step_reads_and_writes_the_momentum_of_its_group_alone():
-    weights, rows = train_along((path_rules.separate_momentum(0),), groups=4)
+    weights, rows = train_along((rates_and_momenta.separate_momentum(0),), groups=4)
     assert rows == drawn()[1]  # what the paths tell changes no draw
     expected = reference(weights, rows, [1.0] * STEPS, rows)
     np.testing.assert_allclose(weights[1:], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_rules_go_together():
-    rules = path_rules.mean_complexity_rate(), path_rules.separate_momentum(0)
+    rules = rates_and_momenta.mean_complexity_rate(), rates_and_momenta.separate_momentum(0)
     weights, rows = train_along(rules, groups=4)
     passed = np.arange(STEPS) / STEPS
     factors = np.mean((1 - passed)[:, None] ** np.array(EXPONENTS), 1)

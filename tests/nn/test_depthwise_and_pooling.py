@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from bnao_jax.nn import convolution, layers, normalization, shifts
+from bnao_jax.nn import convolution, depthwise_and_pooling, layers, normalization
 
 LAYOUT = ("CHWN", "OIHW", "CHWN")
 
@@ -48,21 +48,23 @@ def test_depthwise(kernel, dilation, stride, size, form, monkeypatch):
             feature_group_count=x.shape[0],
         )
 
-    monkeypatch.setitem(shifts.FORM_ON, "cpu", form)
-    ours = lambda x, w: shifts.depthwise(x, w, stride, dilation, True)
+    monkeypatch.setitem(depthwise_and_pooling.FORM_ON, "cpu", form)
+    ours = lambda x, w: depthwise_and_pooling.depthwise(x, w, stride, dilation, True)
     agree(ours, reference, array(3, *size, 2), array(3, kernel, kernel, seed=1))
 
 
 def test_depthwise_of_what_is_not_rectified():
     x, w = array(3, 6, 5, 2), array(3, 3, 3, seed=1)
-    ours = lambda x, w: shifts.depthwise(jax.nn.relu(x), w)
-    agree(ours, lambda x, w: shifts.depthwise(x, w, rectify=True), x, w)
+    ours = lambda x, w: depthwise_and_pooling.depthwise(jax.nn.relu(x), w)
+    agree(ours, lambda x, w: depthwise_and_pooling.depthwise(x, w, rectify=True), x, w)
 
 
 @pytest.mark.parametrize("form", ["shifted", "grouped"])
 def test_the_form_is_the_platform_s(form, monkeypatch):
-    monkeypatch.setitem(shifts.FORM_ON, "cpu", form)
-    ours = lambda *args: shifts.depthwise(*args)  # jit keeps what it traced by function
+    monkeypatch.setitem(depthwise_and_pooling.FORM_ON, "cpu", form)
+    ours = lambda *args: depthwise_and_pooling.depthwise(
+        *args
+    )  # jit keeps what it traced by function
     program = jax.jit(ours).lower(array(3, 6, 5, 2), array(3, 3, 3)).as_text()
     assert ("stablehlo.convolution" in program) == (form == "grouped")
 
@@ -77,7 +79,7 @@ def test_average_pool_leaves_out_the_padding(stride, size):
         )
 
     reference = lambda x: window_sum(x) / window_sum(jnp.ones_like(x))
-    agree(lambda x: shifts.average_pool(x, stride), reference, array(2, *size, 3))
+    agree(lambda x: depthwise_and_pooling.average_pool(x, stride), reference, array(2, *size, 3))
 
 
 @pytest.mark.parametrize("size", [(6, 6), (7, 5), (1, 2)])
@@ -89,11 +91,11 @@ def test_max_pool(stride, size):
             x, np.array(-np.inf, x.dtype), lax.max, (1, 3, 3, 1), (1, stride, stride, 1), border
         )
 
-    agree(lambda x: shifts.max_pool(x, stride), reference, array(2, *size, 3))
+    agree(lambda x: depthwise_and_pooling.max_pool(x, stride), reference, array(2, *size, 3))
 
 
 def test_max_pool_sends_a_tie_to_one_input_only():
-    y, pull = jax.vjp(lambda x: shifts.max_pool(x, 2), jnp.zeros((1, 4, 4, 1)))
+    y, pull = jax.vjp(lambda x: depthwise_and_pooling.max_pool(x, 2), jnp.zeros((1, 4, 4, 1)))
     assert pull(jnp.ones_like(y))[0].sum() == y.size
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from bnao_jax.nn.sums import joint_sums
+from bnao_jax.nn.joint_sums import joint_sums
 
 POOL = 3  # window of both poolings
 # The choice for CPU was timed (README, performance), that for GPU was not. That for TPU follows the
