@@ -1,7 +1,5 @@
 """The search job: data, shared weights, rounds, finals; kept on the way, and continued."""
 
-import dataclasses
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +7,6 @@ import numpy as np
 
 from bnao_jax import data
 from bnao_jax.checkpoint import fill, flat
-from bnao_jax.comparison import difference
 from bnao_jax.objective import KINDS, Measured, score
 from bnao_jax.parallel import from_first
 from bnao_jax.search import EVALUATE, PROPOSE, TRAIN, SearchState, begin, search
@@ -18,10 +15,9 @@ from launch.inputs import latencies
 from launch.run import job as jobs
 from launch.run import workdir
 from launch.run.training_job import ACCURACY, NO_SCORES, TrainingJob
+from launch.search.baseline import Baseline
 from launch.search.results import Results, summary
 
-FOUND, RANDOM, SAME_SIZE = GROUPS = ("found", "random", "random of the same sizes")
-CANDIDATES = 1_000  # random architectures among which those of the same sizes are
 PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
 
 
@@ -93,7 +89,8 @@ class Search(TrainingJob):
         self.strategy = plan.strategy(self.space, self.accept)
         keys = jax.random.split(plan.key, 6)
         self.initial_key, self.begin_key, self.search_key = keys[:3]
-        self.train_key, self.final_key, self.baseline_key = keys[3:]
+        self.train_key, self.final_key, baseline_key = keys[3:]
+        self.baseline = Baseline(self, baseline_key)
         initial = self.decisions.sample(self.initial_key, settings.initial, accept=self.accept)
         self.capacity = max(settings.initial, settings.proposals)
         self.progress = Progress(
@@ -129,7 +126,7 @@ class Search(TrainingJob):
     def work(self):
         """Searches, trains the best alone, writes the files, prints the summary."""
         self.rounds()
-        self.train_baseline()
+        self.baseline.train()
         self.finish(self.finals())
         if self.folder is not None:
             report(self.settings.search, self.folder)
@@ -148,8 +145,8 @@ class Search(TrainingJob):
         self.show_best()
         parts = {name: _part(arrays, f"{name}/") for name in ("solo", "final")}
         if parts["solo"]:
-            self.begin_baseline()
-            state = fill(self.fresh_solo(), parts["solo"])
+            self.baseline.make_programs()
+            state = fill(self.baseline.fresh(), parts["solo"])
             self.progress = self.progress._replace(solo=state)
         if parts["final"]:
             architecture = self.finalists()[len(progress.alone)]
@@ -161,9 +158,8 @@ class Search(TrainingJob):
     def where(self) -> str:
         """The present place in the search, in words."""
         state, rounds = self.progress.search, self.settings.search.rounds
-        done, networks = self.progress.baseline.shape[1], self.baseline_size()
-        if state.round > rounds and done < networks:
-            return f"network {done + 1} of {networks} of the random baseline"
+        if state.round > rounds and (done := self.baseline.done) < len(self.baseline.pool):
+            return f"network {done + 1} of {len(self.baseline.pool)} of the random baseline"
         finals = min(self.settings.final.top, len(state.population.pool))
         if state.round > rounds and len(self.progress.alone) < finals:
             return f"final {len(self.progress.alone) + 1} of {finals}"
@@ -296,105 +292,6 @@ class Search(TrainingJob):
 
     # After the last round.
 
-    @functools.cached_property
-    def groups(self):
-        """The architectures of the baseline: found, random, random of the found ones' sizes."""
-        population, size = self.progress.search.population, self.settings.random_baseline.networks
-        found, seen = population.pool[population.best(size)], self.decisions.keys(population.pool)
-        draw = functools.partial(self.decisions.sample, seen=seen, accept=self.accept)
-        random_key, sizes_key = jax.random.split(self.baseline_key)
-        random = draw(random_key, size)
-        return {FOUND: found, RANDOM: random, SAME_SIZE: self.of_same_size(sizes_key, found, draw)}
-
-    def of_same_size(self, key, found, draw):
-        """For each architecture the random one, of many, whose size is nearest; none twice."""
-        there = self.decisions.cardinality - len(self.progress.search.population.pool)
-        pool = draw(key, min(CANDIDATES, max(len(found), there // 2)))
-        sizes, rows = np.log(self.cost_of(pool).params), []
-        for size in np.log(self.cost_of(found).params):
-            order = np.argsort(np.abs(sizes - size), kind="stable")
-            rows.append(next(row for row in order if row not in rows))
-        return pool[rows]
-
-    def baseline_size(self):
-        """How many networks the baseline trains."""
-        searched = len(self.progress.search.population.pool)
-        return len(GROUPS) * min(self.settings.random_baseline.networks, searched)
-
-    def begin_baseline(self):
-        """Makes the programs that train one network by the supernet's recipe."""
-        epochs = self.settings.random_baseline.epochs
-        supernet = dataclasses.replace(self.settings.supernet, epochs=epochs)
-        self.make_supernet(self.plan.replace(supernet=supernet))
-
-    def fresh_solo(self):
-        """The state of the next network alone, before its first step."""
-        number = self.progress.baseline.shape[1]
-        key = jax.random.fold_in(self.baseline_key, number)
-        params = self.space.initial_weights(key, self.images.image_shape)
-        return supernet_training.initial_state(self.recipe, params)
-
-    def train_baseline(self):
-        """Trains found and random architectures alone and alike, and judges them.
-
-        A network alone is the supernet with weights of its own and a pool of one architecture, so
-        that nothing is compiled for it. It is judged on test images, which chose nothing.
-        """
-        networks = self.baseline_size()
-        if self.progress.baseline.shape[1] == networks:
-            return
-        self.begin_baseline()
-        pool, judges = np.concatenate([*self.groups.values()]), self.judges()
-        while (place := self.progress.baseline.shape[1]) < networks:
-            one, name = pool[place : place + 1], f"network {place + 1} of {networks}"
-            if self.progress.solo == ():
-                self.progress = self.progress._replace(
-                    solo=self.fresh_solo(), counts=np.zeros(self.capacity, np.int64)
-                )
-            self.train_paths(
-                one,
-                jax.random.fold_in(self.baseline_key, networks + place),
-                title=f"{name}: train alone, for comparison",
-                place=f" of {name} of the random baseline",
-                slot="solo",
-                phase="baseline",
-                network=place + 1,
-            )
-            accuracies = [
-                self.score_pool(one, title=f"{name}: {what}", slot="solo", part=part)[ACCURACY]
-                for what, part in (("score", None), ("judge", judges))
-            ]
-            baseline = np.concatenate([self.progress.baseline, np.array(accuracies)], 1)
-            self.progress = self.progress._replace(baseline=baseline, solo=())
-            self.keeper.keep()
-
-    def judges(self):
-        """Test images and their labels, as many as score where there are so many."""
-        return self.images.test_images, self.images.test_labels
-
-    def against_random(self):
-        """What result.json says of the baseline: each random group against the found."""
-        if not self.baseline_size():
-            return {}
-        judged = dict(
-            zip(self.groups, np.split(self.progress.baseline[1], len(GROUPS)), strict=True)
-        )
-        figures = {}
-        for name, group in (("against_random", RANDOM), ("against_random_of_same_size", SAME_SIZE)):
-            against = difference(judged[FOUND], judged[group])
-            figures[name] = {
-                "found": float(judged[FOUND].mean()),
-                "random": float(judged[group].mean()),
-                "difference": against.mean,
-                "low": plain(against.low),
-                "high": plain(against.high),
-                "verdict": against.verdict,
-                "networks": len(judged[group]),
-                "images": min(len(self.images.test_labels), self.plan.scored_examples),
-                "epochs": self.settings.random_baseline.epochs,
-            }
-        return figures
-
     def finalists(self):
         """The best architectures, int32[…, D], best first: by their accuracy alone where known."""
         population = self.progress.search.population
@@ -436,15 +333,12 @@ class Search(TrainingJob):
     def finish(self, best):
         """Keeps the end of the search and writes the last files."""
         population, steps = self.progress.search.population, self.supernet_steps()
-        if self.baseline_size():
-            names = [name for name, pool in self.groups.items() for _ in pool]
-            chosen, judged = self.progress.baseline.tolist()
-            pool = np.concatenate([*self.groups.values()])
-            self.results.write_baseline(pool, group=names, accuracy=chosen, judged=judged)
+        if len(self.baseline.pool):
+            self.results.write_baseline(self.baseline.pool, **self.baseline.columns())
         self.keeper.keep(wait=True)
         self.results.write_result(
             best=best,
-            **self.against_random(),
+            **self.baseline.figures(),
             scored_by=self.settings.scoring.score,
             strategy=self.strategy.name,
             sampler=self.settings.supernet.sampler,
@@ -454,11 +348,6 @@ class Search(TrainingJob):
             seconds={name: round(value, 1) for name, value in self.seconds.items()},
             devices=[f"{d.platform} {d.device_kind}" for d in self.devices],
         )
-
-
-def plain(value):
-    """A number for JSON; None for one that is not known."""
-    return None if np.isnan(value) else float(value)
 
 
 def _is_of_one(name):

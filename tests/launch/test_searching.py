@@ -19,6 +19,7 @@ from launch.command import UsageError
 from launch.config.plan import plan
 from launch.run import job as jobs
 from launch.run import workdir
+from launch.search import baseline
 from launch.search import job as search_job
 
 CHUNK = 5  # architectures scored at once
@@ -219,11 +220,11 @@ def test_new_weights_each_round_go_with_training_alone(make, tmp_path):
 def test_found_and_random_architectures_are_trained_and_judged_alike(make, tmp_path):
     make(tmp_path)
     result, rows, pool, _ = ends(tmp_path)
-    baseline = [json.loads(line) for line in (tmp_path / "baseline.jsonl").read_text().splitlines()]
+    lines = (tmp_path / "baseline.jsonl").read_text().splitlines()
     groups = {}
-    for row in baseline:
+    for row in map(json.loads, lines):
         groups.setdefault(row["group"], []).append(row)
-    assert list(groups) == list(search_job.GROUPS) and len(baseline) == NETWORKS
+    assert tuple(groups) == baseline.GROUPS and len(lines) == NETWORKS
     # Each has its own weight, which began with its own key and was trained for eight steps.
     steps = [row["network"] for row in rows if row["phase"] == "baseline"]
     assert steps == [n for n in range(1, NETWORKS + 1) for _ in range(8)]
@@ -231,9 +232,9 @@ def test_found_and_random_architectures_are_trained_and_judged_alike(make, tmp_p
     texts = {row["arch"] for row in searched}
     best = sorted(searched, key=lambda row: -row["score"])
     assert [row["arch"] for row in groups["found"]] == [row["arch"] for row in best[:2]]
-    others = [row for name in search_job.GROUPS[1:] for row in groups[name]]
+    others = [row for name in baseline.GROUPS[1:] for row in groups[name]]
     assert not texts & {row["arch"] for row in others}
-    sizes = np.log([[row["params"] for row in groups[name]] for name in search_job.GROUPS])
+    sizes = np.log([[row["params"] for row in groups[name]] for name in baseline.GROUPS])
     assert np.abs(sizes[2] - sizes[0]).max() < 0.1  # a thousand candidates
     judged = {name: [row["judged"] for row in group] for name, group in groups.items()}
     for key, group in (

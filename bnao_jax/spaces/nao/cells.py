@@ -417,16 +417,9 @@ def _run_backward(settings, residuals, gradients):
             def run_edge(k, carry, at=at, number=number):
                 d_buffers, d_edges = carry
                 edge = number(k)
-                d_buffers, dw = cell.backward_edge(
-                    at,
-                    n,
-                    edge,
-                    buffers,
-                    d_buffers,
-                    _take(weights["edges"], n, edge),
-                    (_take(used["edges"], edge), were_given),
-                    factors,
-                )
+                at_edge = at, n, edge, buffers, d_buffers
+                of_edge = _take(weights["edges"], n, edge), (_take(used["edges"], edge), were_given)
+                d_buffers, dw = cell.backward_edge(*at_edge, *of_edge, factors)
                 return d_buffers, _put(d_edges, dw, n, edge)
 
             carry = fold(count, run_edge, carry, static=cell.static, reverse=True)
