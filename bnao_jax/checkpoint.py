@@ -76,13 +76,13 @@ class Checkpoints:
         score = lambda metrics: metrics["score"]
         best = policy.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
         process = jax.process_index()
-        alone = ocp.options.MultiprocessingOptions(
+        standalone = ocp.options.MultiprocessingOptions(
             primary_host=process, active_processes={process}, barrier_sync_key_prefix="checkpoints"
         )
         self._options = ocp.CheckpointManagerOptions(
             preservation_policy=policy.AnyPreservationPolicy([policy.LatestN(KEPT), best]),
             best_fn=score,  # without it scores are not written
-            multiprocessing_options=alone,
+            multiprocessing_options=standalone,
             cleanup_tmp_directories=True,
             create=False,
         )

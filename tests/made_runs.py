@@ -62,7 +62,7 @@ def make_run(folder, *, config=None, rounds=3, initial=30, proposals=12, finishe
         if number == rounds:
             del metrics[-1]["decoded"]
     finals = [
-        row | {"accuracy_alone": accuracy}
+        row | {"standalone_accuracy": accuracy}
         for row, accuracy in zip(
             sorted(rows, key=lambda row: -row["score"]), (0.8, 0.75), strict=False
         )

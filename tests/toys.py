@@ -67,11 +67,11 @@ def put_for_networks(patch, make, *, weight=0.0):
     `make(plan, images, architecture)` gives their recipe, training and evaluation.
     """
 
-    def alone(plan, space, images, architecture, key, devices):
+    def standalone(plan, space, images, architecture, key, devices):
         state = network_training.State({"w": np.float64(weight)}, {}, (), np.int32(0))
         return Standalone(None, *make(plan, images, architecture), state)
 
-    patch.setattr(Plan, "alone", alone)
+    patch.setattr(Plan, "standalone", standalone)
     patch.setattr(oneshot, "DISPATCH_SECONDS", 0.0)
 
 

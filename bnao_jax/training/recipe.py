@@ -62,7 +62,7 @@ class RecipeSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class AloneSettings(RecipeSettings):
+class StandaloneSettings(RecipeSettings):
     """How one architecture is trained alone."""
 
     dropout: float = setting(0.4, SHARE, "before the classifier")
@@ -83,7 +83,7 @@ class AloneSettings(RecipeSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class FinalSettings(AloneSettings):
+class FinalSettings(StandaloneSettings):
     """The best architectures of a search, trained alone."""
 
     drop_path_reached: float = setting(
@@ -98,7 +98,7 @@ class FinalSettings(AloneSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainSettings(AloneSettings):
+class TrainSettings(StandaloneSettings):
     """One architecture, trained alone."""
 
     evaluate_every_epochs: int = setting(

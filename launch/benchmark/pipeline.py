@@ -85,8 +85,8 @@ def consumption(plan, images, space, architecture, repeats):
     On a CPU also for each second of a core, which does not depend on what else the machine does.
     """
     settings, devices, shape, key = plan.settings, plan.devices(), images.image_shape, plan.key
-    alone = plan.alone(space, images, architecture, key, devices)
-    recipe, train, state = alone.recipe, alone.train, alone.state
+    standalone = plan.standalone(space, images, architecture, key, devices)
+    recipe, train, state = standalone.recipe, standalone.train, standalone.state
     rng, rows = np.random.default_rng(0), recipe.batch_size // len(devices)
     random = lambda: (rng.integers(0, 256, (rows, *shape), np.uint8), np.zeros(rows, np.int32))
     batch = divide([random() for _ in own_places(devices)], devices)

@@ -179,9 +179,9 @@ class Plan:
         heads = {name: getattr(settings, name) for name in space.heads} if section else {}
         return space.network(architecture, dtype=self.settings.network.jax_dtype, **heads)
 
-    def alone(self, space: Space, images, architecture, key, devices) -> Standalone:
+    def standalone(self, space: Space, images, architecture, key, devices) -> Standalone:
         """One architecture alone, ready to be trained; the key draws its weights."""
-        settings, section = self.settings, self.settings.alone
+        settings, section = self.settings, self.settings.standalone
         return make_standalone(
             self.network(space, architecture, section),
             getattr(settings, section),
@@ -207,9 +207,9 @@ class Plan:
                 raise UsageError(
                     "config.data.valid_examples must be at least 1: it scores architectures"
                 )
-        if section := settings.alone:
-            alone = getattr(settings, section)
-            named(f"config.{section}", alone.check_space, space)
+        if section := settings.standalone:
+            standalone = getattr(settings, section)
+            named(f"config.{section}", standalone.check_space, space)
         if settings.data is not None:
             self.devices()
             if settings.data.name in data.FORMS:
@@ -262,7 +262,7 @@ class Plan:
                 "images, which the data has not; add test_images and test_labels to the file, or "
                 "set it to 0"
             )
-        section = settings.alone
+        section = settings.standalone
         auxiliary = bool(section) and getattr(settings, section).auxiliary
         space = self.space(images.classes)
         named(
@@ -287,7 +287,7 @@ class Plan:
             scored = min(settings.scoring.batch_size, self.scored_examples)
             needs["scoring.batch_size"] = scored * maps
         for name, section in settings.trainings.items():
-            if name in ("supernet", settings.alone):
+            if name in ("supernet", settings.standalone):
                 needs[f"{name}.batch_size"] = section.batch_size // devices * maps
         strategy = getattr(settings.search, "strategy", None)
         if strategy in ("nao", "bonas"):

@@ -110,7 +110,7 @@ class Config(Settings):
     comparison: ComparisonSettings | None = None
 
     @property
-    def alone(self) -> str | None:
+    def standalone(self) -> str | None:
         """The section that says how networks are trained alone; None if none are."""
         if self.train is not None:
             return "train"

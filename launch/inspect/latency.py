@@ -8,7 +8,7 @@ from bnao_jax.latency import measure
 
 def measured(plan, space, image_shape, architecture, batches, repeats) -> list[dict]:
     """Latency of one architecture for each batch size, in seconds."""
-    network = plan.network(space, architecture, plan.settings.alone)
+    network = plan.network(space, architecture, plan.settings.standalone)
     device, latencies = jax.local_devices()[0], []
     for batch in batches:
         seconds = measure(network, image_shape, batch, repeats=repeats)

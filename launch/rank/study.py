@@ -105,7 +105,7 @@ class Progress(NamedTuple):
       scores: float32[runs, 2, k]; NaN before they are known.
     """
 
-    alone: np.ndarray
+    standalone: np.ndarray
     final: Any
     run: int
     supernet: supernet_training.State
@@ -133,7 +133,7 @@ class Study(TrainingJob):
         self.final_key = jax.random.fold_in(jax.random.key(config.seed), 2)
         self.runs, size = runs_of(config), config.study.architectures
         self.progress = Progress(
-            alone=np.zeros(0),
+            standalone=np.zeros(0),
             final=(),
             run=0,
             supernet=self.start(0),
@@ -183,11 +183,11 @@ class Study(TrainingJob):
         progress = fill(self.progress, rest)
         self.progress = progress._replace(run=int(progress.run))
         if final:
-            architecture = self.to_train()[len(progress.alone)]
-            alone = self.plan.alone(
+            architecture = self.to_train()[len(progress.standalone)]
+            standalone = self.plan.standalone(
                 self.space, self.images, architecture, self.final_key, self.devices
             )
-            self.progress = self.progress._replace(final=fill(alone.state, final))
+            self.progress = self.progress._replace(final=fill(standalone.state, final))
         if 0 < self.progress.run < len(self.runs):
             self.start(self.progress.run)
 
@@ -199,7 +199,7 @@ class Study(TrainingJob):
 
     def where(self) -> str:
         """The present place, in words."""
-        done, networks = len(self.progress.alone), len(self.to_train())
+        done, networks = len(self.progress.standalone), len(self.to_train())
         if done < networks:
             return f"network {done + 1} of {networks} alone"
         if self.progress.run == len(self.runs):
@@ -217,12 +217,12 @@ class Study(TrainingJob):
     def work(self):
         """Trains networks alone, then all supernets, and writes what came of it."""
         networks = self.to_train()
-        while (place := len(self.progress.alone)) < len(networks):
+        while (place := len(self.progress.standalone)) < len(networks):
             title = f"network {place + 1} of {len(networks)}: train alone"
-            accuracy, loss = self.train_alone(networks[place], self.final_key, title=title)
+            accuracy, loss = self.train_standalone(networks[place], self.final_key, title=title)
             self.metrics.write(phase="final", accuracy=accuracy, loss=loss)
-            alone = np.append(self.progress.alone, accuracy)
-            self.progress = self.progress._replace(alone=alone)
+            standalone = np.append(self.progress.standalone, accuracy)
+            self.progress = self.progress._replace(standalone=standalone)
             self.keeper.keep()
         while self.progress.run < len(self.runs):
             self.train_and_score()
@@ -253,7 +253,11 @@ class Study(TrainingJob):
         if self.table:
             return self.table.of(self.pool_of(run), self.settings.study.column)
         size = self.settings.study.architectures
-        return self.progress.alone[size:] if run.sizes == SIMILAR else self.progress.alone[:size]
+        return (
+            self.progress.standalone[size:]
+            if run.sizes == SIMILAR
+            else self.progress.standalone[:size]
+        )
 
     def accuracy_of(self, run, measured, kind=None):
         """Pairwise accuracy of a run, measured float32[2, k], by a kind of score."""
@@ -338,13 +342,13 @@ class Study(TrainingJob):
         """Parameters of a set of architectures, and how well they rank it."""
         params = [self.cost_of(pools[name]).params for pools in self.pools]
         truths = [self.truth_of(Run(n, name, "", 0)) for n in range(len(self.pools))]
-        alone = [ranking.pairwise_accuracy(*pair) for pair in zip(params, truths, strict=True)]
+        standalone = [ranking.pairwise_accuracy(*pair) for pair in zip(params, truths, strict=True)]
         everything = np.concatenate(params)
         return {
             "least_params": int(everything.min()),
             "median_params": float(np.median(everything)),
             "most_params": int(everything.max()),
-            "of_params": _with_error(alone),
+            "of_params": _with_error(standalone),
         }
 
 

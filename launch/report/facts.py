@@ -46,7 +46,7 @@ class Candidate(NamedTuple):
     macs: int
     score: float
     accuracy: float
-    alone: float
+    standalone: float
 
 
 class Comparison(NamedTuple):
@@ -104,8 +104,8 @@ def chosen(run) -> list[Candidate]:
     for row in rows if isinstance(rows, list) else []:
         try:
             text, params, macs, _, score, accuracy, _ = search_folder.architecture(row)
-            alone = number(row, "accuracy_alone")
-            candidates.append(Candidate(text, params, macs, score, accuracy, alone))
+            standalone = number(row, "standalone_accuracy")
+            candidates.append(Candidate(text, params, macs, score, accuracy, standalone))
         except BAD_VALUE:
             continue
     if candidates:

@@ -35,13 +35,17 @@ def _worked(run):
     if not (best := chosen(run)):
         return f"{state}; nothing is scored yet."
     count, first = images(run), best[0]
-    alone = f", {percent(first.alone, count)} trained alone" if math.isfinite(first.alone) else ""
+    standalone = (
+        f", {percent(first.standalone, count)} trained alone"
+        if math.isfinite(first.standalone)
+        else ""
+    )
     among = f" of {len(run.pool.texts)} architectures" if run.pool.texts else ""
     kind = run.unit.kind
     learned = "" if kind == "accuracy" else f" The search learned from the {KINDS[kind]}."
     return (
         f"{state}. The best{among} reaches {percent(first.accuracy, count)} validation accuracy "
-        f"with shared weights{alone}, with {first.params:,} parameters and {first.macs:,} "
+        f"with shared weights{standalone}, with {first.params:,} parameters and {first.macs:,} "
         f"multiply-adds.{learned}"
     )
 
@@ -95,9 +99,9 @@ def _trusted(run):
             f"Of the pairs of {unseen} architectures that its fit had not seen, the predictor last "
             f"put {percent(number(learned[-1], name))} in the measured order; chance is 50 %."
         )
-    both = [c for c in chosen(run) if math.isfinite(c.score + c.alone)]
+    both = [c for c in chosen(run) if math.isfinite(c.score + c.standalone)]
     if len(both) > 2:
-        right = ranking.pairwise_accuracy([c.score for c in both], [c.alone for c in both])
+        right = ranking.pairwise_accuracy([c.score for c in both], [c.standalone for c in both])
         sentences.append(
             f"Of the {len(both)} best, trained alone, {percent(right)} of the pairs are in the "
             "order of their scores with shared weights."

@@ -95,13 +95,13 @@ def _cells(run, drawn):
     cells = []
     for place, candidate in enumerate(chosen(run)[:MOST_CELLS]):
         name, title = f"cell-{place + 1}", f"Place {place + 1}"
-        unit, alone = run.unit, ""
-        if math.isfinite(candidate.alone):
-            alone = f"trained alone {percent(candidate.alone)}, "
+        unit, standalone = run.unit, ""
+        if math.isfinite(candidate.standalone):
+            standalone = f"trained alone {percent(candidate.standalone)}, "
         scored = f"{unit.axis.capitalize()}: {unit.format(candidate.score)}. "
         scored = "" if unit.kind == "accuracy" else scored
         description = (
-            f"Validation accuracy: {alone}with shared weights {percent(candidate.accuracy)}. "
+            f"Validation accuracy: {standalone}with shared weights {percent(candidate.accuracy)}. "
             f"{scored}"
             f"{candidate.params:,} parameters, {candidate.macs:,} multiply-adds for one image."
         )

@@ -33,7 +33,7 @@ def compared(runs) -> list[Table]:
         best, against = chosen(run)[:1], "unknown"
         for row in comparisons(run)[:1]:
             against = f"{100 * row.difference:+.1f}, {row.verdict}"
-        alone = best[0].alone if best else math.nan
+        standalone = best[0].standalone if best else math.nan
         seconds = sum(s for part, s in seconds_of(run).items() if part != "compilation")
         rows.append(
             [
@@ -42,8 +42,8 @@ def compared(runs) -> list[Table]:
                 str(run.field("seed")),
                 str(len(run.pool.texts)),
                 percent(best[0].accuracy) if best else "unknown",
-                percent(alone),
-                f"{100 * (1 - alone):.1f} %" if alone == alone else "unknown",
+                percent(standalone),
+                f"{100 * (1 - standalone):.1f} %" if standalone == standalone else "unknown",
                 against,
                 f"{best[0].params:,}" if best else "unknown",
                 f"{seconds / 3600:.2f}",
@@ -51,7 +51,7 @@ def compared(runs) -> list[Table]:
         )
         if run.result:
             of_kind = groups.setdefault(key, (kind, []))[1]
-            of_kind.append((best[0].accuracy if best else math.nan, alone))
+            of_kind.append((best[0].accuracy if best else math.nan, standalone))
     head = ["search", "kind", "seed", "architectures", "accuracy of the best, shared weights"]
     head += [
         "trained alone",

@@ -131,7 +131,7 @@ class TrainingJob(jobs.Job):
 
     # Networks alone.
 
-    def steps_alone(self, architecture, key, alone, state, feed, *, title, until=None):
+    def steps_standalone(self, architecture, key, standalone, state, feed, *, title, until=None):
         """Trains a network, `alone`, from a state until a step; yields after each dispatch.
 
         `feed` gives the images, see `feeds`. `progress.final` is the state by then. Yields (first
@@ -139,12 +139,12 @@ class TrainingJob(jobs.Job):
         """
         _, train_key = jax.random.split(key)
         done = int(state.step)
-        recipe, examples = alone.recipe, self.train_part.examples
+        recipe, examples = standalone.recipe, self.train_part.examples
         phase = self.display.phase(title, recipe.total_steps, "steps", done=done)
         with self.timed("final"), phase as advance:
             for step, steps in self.dispatches(recipe, examples, done, until):
                 arguments = *feed.at(step), train_key, np.int32(steps)
-                state, loss, accuracy = alone.train(state, *arguments)
+                state, loss, accuracy = standalone.train(state, *arguments)
                 if not np.isfinite(loss):
                     raise jobs.TrainingError(
                         f"the training loss is not finite within the {steps} steps from {step} of "
@@ -156,15 +156,17 @@ class TrainingJob(jobs.Job):
                 yield step, steps, float(loss), float(accuracy)
                 self.keeper.between(steps)
 
-    def train_alone(self, architecture, key, *, title):
+    def train_standalone(self, architecture, key, *, title):
         """(validation accuracy, loss) of one architecture after the final's epochs."""
-        alone = self.plan.alone(self.space, self.images, architecture, key, self.devices)
-        state = self.progress.final or alone.state
-        feed = image_feeds.make_feed(self.settings, self.train_part, alone.recipe, self.devices)
-        for _ in self.steps_alone(architecture, key, alone, state, feed, title=title):
+        standalone = self.plan.standalone(self.space, self.images, architecture, key, self.devices)
+        state = self.progress.final or standalone.state
+        feed = image_feeds.make_feed(
+            self.settings, self.train_part, standalone.recipe, self.devices
+        )
+        for _ in self.steps_standalone(architecture, key, standalone, state, feed, title=title):
             pass
         with self.timed("final"):
             part = replicate(self.valid_part, self.devices)
-            measures = jax.device_get(alone.evaluate(self.progress.final or state, *part))
+            measures = jax.device_get(standalone.evaluate(self.progress.final or state, *part))
         self.progress = self.progress._replace(final=())
         return float(measures.accuracy), float(measures.loss)

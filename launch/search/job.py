@@ -71,7 +71,7 @@ class Progress(NamedTuple):
     partial: np.ndarray
     solo: Any
     baseline: np.ndarray
-    alone: np.ndarray
+    standalone: np.ndarray
     final: Any
 
 
@@ -100,7 +100,7 @@ class Search(TrainingJob):
             partial=NO_SCORES,
             solo=(),
             baseline=np.zeros((2, 0)),
-            alone=np.zeros(0),
+            standalone=np.zeros(0),
             final=(),
         )
         self.results = Results(folder, self.decisions, self.cost_of)
@@ -149,11 +149,11 @@ class Search(TrainingJob):
             state = fill(self.baseline.fresh(), parts["solo"])
             self.progress = self.progress._replace(solo=state)
         if parts["final"]:
-            architecture = self.finalists()[len(progress.alone)]
-            alone = self.plan.alone(
+            architecture = self.finalists()[len(progress.standalone)]
+            standalone = self.plan.standalone(
                 self.space, self.images, architecture, self.final_key, self.devices
             )
-            self.progress = self.progress._replace(final=fill(alone.state, parts["final"]))
+            self.progress = self.progress._replace(final=fill(standalone.state, parts["final"]))
 
     def where(self) -> str:
         """The present place in the search, in words."""
@@ -161,8 +161,8 @@ class Search(TrainingJob):
         if state.round > rounds and (done := self.baseline.done) < len(self.baseline.pool):
             return f"network {done + 1} of {len(self.baseline.pool)} of the random baseline"
         finals = min(self.settings.final.top, len(state.population.pool))
-        if state.round > rounds and len(self.progress.alone) < finals:
-            return f"final {len(self.progress.alone) + 1} of {finals}"
+        if state.round > rounds and len(self.progress.standalone) < finals:
+            return f"final {len(self.progress.standalone) + 1} of {finals}"
         if state.round > rounds:
             return "the end"
         step = f", step {int(self.progress.supernet.step)}" if state.phase == TRAIN else ""
@@ -313,16 +313,16 @@ class Search(TrainingJob):
         pool, population = self.finalists(), self.progress.search.population
         columns = self.columns_of(pool, population.measured[population.best(len(pool))])
         if self.settings.final.top:
-            while (place := len(self.progress.alone)) < len(pool):
+            while (place := len(self.progress.standalone)) < len(pool):
                 title = f"final {place + 1} of {len(pool)}: train alone"
-                accuracy, loss = self.train_alone(pool[place], self.final_key, title=title)
+                accuracy, loss = self.train_standalone(pool[place], self.final_key, title=title)
                 self.metrics.write(phase="final", accuracy=accuracy, loss=loss)
-                alone = np.append(self.progress.alone, accuracy)
-                self.progress = self.progress._replace(alone=alone)
+                standalone = np.append(self.progress.standalone, accuracy)
+                self.progress = self.progress._replace(standalone=standalone)
                 self.keeper.keep()
-            columns["accuracy_alone"] = self.progress.alone.tolist()
+            columns["standalone_accuracy"] = self.progress.standalone.tolist()
         rows = self.results.rows(pool, **columns)
-        return sorted(rows, key=lambda row: -row.get("accuracy_alone", 0.0))
+        return sorted(rows, key=lambda row: -row.get("standalone_accuracy", 0.0))
 
     def supernet_steps(self):
         """Steps that trained the supernet, all rounds together."""

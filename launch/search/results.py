@@ -69,8 +69,8 @@ def summary(result, folder) -> str:
 def _about(row, kind):
     yield f"  {row['arch']}"
     yield f"  {row['params'] / 1e6:.3f} M parameters, {row['macs'] / 1e6:.1f} M multiply-adds"
-    alone = row.get("accuracy_alone")
-    trained = "" if alone is None else f", trained alone {alone:.4f}"
+    standalone = row.get("standalone_accuracy")
+    trained = "" if standalone is None else f", trained alone {standalone:.4f}"
     if kind != "accuracy":
         yield f"  score, {KINDS[kind]}: {row['score']:.4f}"
     yield f"  validation accuracy: with shared weights {row['accuracy']:.4f}{trained}"

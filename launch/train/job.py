@@ -82,8 +82,10 @@ class Training(TrainingJob):
     def __init__(self, plan, folder, images):
         super().__init__(plan, folder, images)
         self.architecture, self.key = self.decisions.parse(self.settings.arch), plan.key
-        self.alone = plan.alone(self.space, images, self.architecture, self.key, self.devices)
-        self.recipe, state = self.alone.recipe, self.alone.state
+        self.standalone = plan.standalone(
+            self.space, images, self.architecture, self.key, self.devices
+        )
+        self.recipe, state = self.standalone.recipe, self.standalone.state
         self.inherited = 0  # weights that a search has trained
         self.pace = {}  # of the last epoch, where images are streamed
         if self.settings.warm_start:
@@ -165,10 +167,10 @@ class Training(TrainingJob):
     def train_until(self, until, feed):
         """Trains until a step."""
         feed.pace()  # from here on
-        steps = self.steps_alone(
+        steps = self.steps_standalone(
             self.architecture,
             self.key,
-            self.alone,
+            self.standalone,
             self.progress.final,
             feed,
             title="train",
@@ -213,7 +215,7 @@ class Training(TrainingJob):
         """The network's measures on images and labels, running statistics in the norms."""
         fed = image_feeds.one_pass(self.settings, part, self.recipe.batch_size, self.devices)
         with self.timed("evaluate"), fed as images:
-            return jax.tree.map(np.asarray, self.alone.evaluate(self.progress.final, *images))
+            return jax.tree.map(np.asarray, self.standalone.evaluate(self.progress.final, *images))
 
     def cost(self):
         """Parameters and multiply-adds of the network."""

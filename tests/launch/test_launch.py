@@ -79,7 +79,7 @@ def test_result_file(searched):
     assert len(result["best"]) == 1 and result["against_random"]["networks"] == 2
     scores = {row["arch"]: row["score"] for row in read(folder / "pool.jsonl")}
     assert result["best"][0]["score"] == max(scores.values())
-    assert all(0 <= row["accuracy_alone"] <= 1 for row in result["best"])
+    assert all(0 <= row["standalone_accuracy"] <= 1 for row in result["best"])
     assert set(result["seconds"]) == {
         "train",
         "score",

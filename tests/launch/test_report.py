@@ -332,7 +332,7 @@ def test_searches_are_compared(sketched, tmp_path):
         config.supernet.sampler = "uniform" if path.name == "uniform" else "proportional"
         make_run(path, rounds=2, seed=seed, config=config)
     result = json.loads((paths[1] / "result.json").read_text())
-    result["best"][0]["accuracy_alone"] = 0.9
+    result["best"][0]["standalone_accuracy"] = 0.9
     (paths[1] / "result.json").write_text(json.dumps(result))
     shown = sections(sketched(paths[0], paths[1:]))
     # 80 and 90 %: their mean, and sqrt(2 * .05 ** 2).

@@ -257,21 +257,21 @@ def test_without_a_baseline_nothing_is_compared(make, tmp_path):
 def test_the_best_alone_comes_first(make, tmp_path, monkeypatch):
     trained = []
 
-    def train_alone(job, architecture, key, *, title):
+    def train_standalone(job, architecture, key, *, title):
         trained.append((title[: title.index(":")], job.decisions.format(architecture)))
         return np.cos(3.0 * len(trained)), 0.0
 
-    monkeypatch.setattr(search_job.Search, "train_alone", train_alone)
+    monkeypatch.setattr(search_job.Search, "train_standalone", train_standalone)
     config = toy_config()
     config.final.top = 3
     assert toys.run(search_job, config, tmp_path / "work") == 0
     result, _, pool, _ = ends(tmp_path / "work")
     assert [place for place, _ in trained] == [f"final {n} of 3" for n in (1, 2, 3)]
-    alone = {arch: np.cos(3.0 * (n + 1)) for n, (_, arch) in enumerate(trained)}
-    reached = [row["accuracy_alone"] for row in result["best"]]
-    assert reached == sorted((alone[arch] for _, arch in trained), reverse=True)
-    assert [row["accuracy_alone"] for row in result["best"]] == [
-        alone[row["arch"]] for row in result["best"]
+    standalone = {arch: np.cos(3.0 * (n + 1)) for n, (_, arch) in enumerate(trained)}
+    reached = [row["standalone_accuracy"] for row in result["best"]]
+    assert reached == sorted((standalone[arch] for _, arch in trained), reverse=True)
+    assert [row["standalone_accuracy"] for row in result["best"]] == [
+        standalone[row["arch"]] for row in result["best"]
     ]
     scores = sorted(json.loads(line)["score"] for line in pool.splitlines())
     assert sorted(row["score"] for row in result["best"]) == scores[-3:]

@@ -36,8 +36,8 @@ def test_shared_cell_is_the_stand_alone_cell_and_its_combination(stride):
             *(OUTLINE.candidates, as_tuple(inputs[row]), as_tuple(choices[row])),
         )
         stacks = {name: stack[0] for name, stack in params.items()}  # of the only cell
-        alone = cell_weights(OUTLINE, stacks, inputs[row], choices[row])
-        states = jax.jit(cell.apply)({"params": alone}, *maps)
+        standalone = cell_weights(OUTLINE, stacks, inputs[row], choices[row])
+        states = jax.jit(cell.apply)({"params": standalone}, *maps)
         loose = np.flatnonzero(loose_ends(inputs[row], NODES))
         blocks = np.concatenate(params["combine"][0, loose], 1)[:, :, None, None]
         scale, offset = params["norm_scale"][0], params["norm_offset"][0]

@@ -257,11 +257,11 @@ def test_network_alone_is_the_supernet_s_path(tiny):
     """With scale 1 and offset 0 everywhere, and the weights of the path."""
     images, params, shared = tiny
     network = Network(TINY, ALL_OPERATIONS)
-    alone = initialize(network, jax.random.key(2), images)
-    alone, count = inherit(TINY, params, ALL_OPERATIONS, alone)
-    logits = jax.jit(network.apply)({"params": alone}, images)
+    standalone = initialize(network, jax.random.key(2), images)
+    standalone, count = inherit(TINY, params, ALL_OPERATIONS, standalone)
+    logits = jax.jit(network.apply)({"params": standalone}, images)
     np.testing.assert_allclose(logits, shared(np.array(ALL_OPERATIONS)), atol=1e-5)
-    counted = sum(leaf.size for leaf in jax.tree.leaves(alone))
+    counted = sum(leaf.size for leaf in jax.tree.leaves(standalone))
     assert counted == cost(TINY, np.array([ALL_OPERATIONS]), (8, 8, 3)).params[0]
     norms = 3 * TINY.cells * sum("conv" in NAMES[choice] for choice in ALL_OPERATIONS)
     assert counted - count == 2 * norms // 3 * sum(TINY.widths)  # scales and offsets

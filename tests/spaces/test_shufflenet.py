@@ -204,8 +204,8 @@ def test_gradients_stay_on_the_path(tiny):
     off = jax.tree.map(lambda g, m: np.abs(np.where(m, 0, g)).max(), gradient, mask)
     assert not any(jax.tree.leaves(off))
     used = jax.tree.map(lambda m, p: int(np.broadcast_to(m, p.shape).sum()), mask, params)
-    alone = counted(shapes_of(TINY, PATH, (9, 9, 3)), norms=False)
-    assert sum(jax.tree.leaves(used)) == alone
+    standalone = counted(shapes_of(TINY, PATH, (9, 9, 3)), norms=False)
+    assert sum(jax.tree.leaves(used)) == standalone
 
 
 def test_given_statistics_that_are_the_batch_s_own(tiny):
@@ -219,11 +219,11 @@ def test_network_alone_is_the_supernet_s_path(tiny):
     """With scale 1 and offset 0 everywhere, and the weights of the path."""
     params, _, traced = tiny
     network = Network(TINY, PATH)
-    alone = initialize(network, jax.random.key(2), IMAGES)
-    alone, count = inherit(TINY, params, PATH, alone)
-    logits = jax.jit(network.apply)({"params": alone}, IMAGES)
+    standalone = initialize(network, jax.random.key(2), IMAGES)
+    standalone, count = inherit(TINY, params, PATH, standalone)
+    logits = jax.jit(network.apply)({"params": standalone}, IMAGES)
     assert_close(logits, traced(params, np.array(PATH))[0][0])
-    assert count == counted(alone, norms=False)
+    assert count == counted(standalone, norms=False)
 
 
 def test_what_the_space_offers(tiny):

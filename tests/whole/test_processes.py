@@ -20,8 +20,8 @@ def start_all(folder, compiled, count, *args):
 
 
 def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(compiled, tmp_path):
-    alone, folder, log = tmp_path / "alone", tmp_path / "work", tmp_path / "log"
-    assert run_here(alone, compiled, devices=2, finals=0) == 0
+    standalone, folder, log = tmp_path / "standalone", tmp_path / "work", tmp_path / "log"
+    assert run_here(standalone, compiled, devices=2, finals=0) == 0
     first, second = start_all(folder, compiled, 2, f"--log={log}")
     wait(first, log, "round 1 of 2, train, step 4")
     second.kill()
@@ -40,7 +40,7 @@ def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(compiled, tmp_p
     assert "continuing from checkpoint" in ends[0][1] and "Best architecture" in ends[0][1]
     assert "architecture" not in ends[1][1]  # the first alone speaks
     # Two devices in one process or in two: the same sums in the same order.
-    assert_same_end(folder, alone)
+    assert_same_end(folder, standalone)
 
 
 def test_bad_input_stops_all_processes(compiled, tmp_path):
