@@ -16,7 +16,7 @@ COSTS = 100_000  # architectures whose cost is computed
 
 def augmentation(bench):
     """Seconds of augmenting a batch."""
-    augment = jax.jit(bench.plan.augmentation(bench.images))
+    augment = jax.jit(bench.settings.data.augmentation(bench.images))
     keys = jax.random.split(jax.random.key(0), bench.batch_size)
     batch = jax.device_put(bench.images.train_images[: bench.batch_size])
     values = bench.repeated("augmentation", lambda: augment(keys, batch))

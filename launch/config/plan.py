@@ -7,23 +7,18 @@ import jax
 import numpy as np
 
 from bnao_jax import cost, data, oneshot
-from bnao_jax.data import Augmentation, ImageData, StreamedData
+from bnao_jax.data import ImageData, StreamedData
 from bnao_jax.decisions import DRAWS_PER_ROUND
 from bnao_jax.parallel import memory
 from bnao_jax.settings import SettingError
 from bnao_jax.spaces import shipped
 from bnao_jax.spaces.space import Space
-from bnao_jax.strategies.bonas import bonas
-from bnao_jax.strategies.evolution import evolution
-from bnao_jax.strategies.nao import nao_strategy
-from bnao_jax.strategies.random import random_search
+from bnao_jax.strategies import shipped as strategies
 from bnao_jax.strategies.strategy import Strategy
 from bnao_jax.training.standalone import Standalone, make_standalone
 from launch.command import UsageError
 from launch.config import schema
 from launch.config.schema import Config
-
-ANY_CLASSES = 10  # where images are not read yet
 
 
 def plan(config, *jobs) -> "Plan":
@@ -83,8 +78,8 @@ class Plan:
         """The random key of the seed."""
         return jax.random.key(self.settings.seed)
 
-    def space(self, classes=ANY_CLASSES) -> Space:
-        """The search space in a network for so many classes."""
+    def space(self, classes=10) -> Space:
+        """The search space in a network for so many classes; ten where no images are read yet."""
         settings = self.settings
         try:
             return shipped.make(settings.space, settings.network, classes)
@@ -135,25 +130,14 @@ class Plan:
 
     def strategy(self, space: Space, accept, name=None) -> Strategy:
         """The search strategy of that name, by default the config's."""
-        settings, decisions = self.settings, space.decisions
-        capacity = settings.search.population_size
-        name = settings.search.strategy if name is None else name
-        if name == "random":
-            return random_search(decisions, accept=accept)
-        if name == "evolution":
-            return evolution(decisions, settings.evolution, accept=accept)
-        if name == "bonas":
-            form = space.graph()
-            return bonas(decisions, form, settings.bonas, capacity=capacity, accept=accept)
-        return nao_strategy(decisions, settings.nao, capacity=capacity, accept=accept)
-
-    def augmentation(self, images) -> Augmentation:
-        """What happens to training images."""
-        return self.settings.data.augmentation(images)
+        name = self.settings.search.strategy if name is None else name
+        capacity = self.settings.search.population_size
+        return strategies.make(name, space, self.settings, capacity=capacity, accept=accept)
 
     def supernet(self, space: Space, images, devices, *, only=None) -> oneshot.Programs:
         """The programs that train and score shared weights; see `oneshot.make_programs`."""
-        settings, augmentation = self.settings, self.augmentation(images)
+        settings = self.settings
+        augmentation = settings.data.augmentation(images)
         return oneshot.make_programs(
             space,
             settings.supernet,
@@ -185,7 +169,7 @@ class Plan:
         return make_standalone(
             self.network(space, architecture, section),
             getattr(settings, section),
-            self.augmentation(images),
+            settings.data.augmentation(images),
             examples=settings.data.trained_on(images),
             image_shape=images.image_shape,
             classes=space.classes,

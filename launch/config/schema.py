@@ -121,8 +121,7 @@ class Config(Settings):
     @property
     def trainings(self) -> dict:
         """The sections that train, by name."""
-        sections = {name: getattr(self, name) for name in ("supernet", "final", "train")}
-        return {name: section for name, section in sections.items() if section is not None}
+        return {n: s for n in ("supernet", "final", "train") if (s := getattr(self, n)) is not None}
 
 
 TOP = {field.name: field for field in dataclasses.fields(Config) if "rule" in field.metadata}
