@@ -142,7 +142,13 @@ def read_config(folder) -> ConfigDict:
     Raises:
       UsageError: there is none, or it cannot be read.
     """
-    return ConfigDict(_read_json(folder, CONFIG))
+    config = _read_json(folder, CONFIG)
+    if "job" not in config:
+        raise UsageError(
+            f"--workdir={folder}: its {CONFIG} names no job; it is of an earlier version, whose "
+            "results launch.report still shows"
+        )
+    return ConfigDict(config)
 
 
 def read_network(folder) -> dict:

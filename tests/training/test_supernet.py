@@ -6,188 +6,45 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from toy_supernet import (
+    BATCH,
+    CHOICES,
+    DECAY,
+    EXAMPLES,
+    FLOAT32,
+    MEAN,
+    MOMENTUM,
+    POOL,
+    RATE,
+    STD,
+    STEPS,
+    UNIFORM,
+    WHOLE,
+    assert_close,
+    assert_equal,
+    images_of_classes,
+    material,
+    plain_gradient,
+    plain_step,
+    recipe,
+    run,
+    start,
+    toy,
+    toy_params,
+    toy_path,
+    trace_of,
+    trainer,
+)
 
 from bnao_jax import data, sampler
 from bnao_jax.nn.initialization import initialize
-from bnao_jax.nn.layers import pointwise, relu, to_maps
-from bnao_jax.nn.normalization import batch_norm
 from bnao_jax.parallel import AXIS
 from bnao_jax.spaces.nao.outline import Outline
 from bnao_jax.spaces.nao.supernet import Supernet, on_path
 from bnao_jax.training import rates_and_momenta
 from bnao_jax.training.loss import cross_entropy
-from bnao_jax.training.optimizer import sgd
-from bnao_jax.training.recipe import Recipe
-from bnao_jax.training.supernet import Material, State, make_material, make_train
-
-BATCH, EXAMPLES, STEPS = 8, 50, 6  # whole batches of an epoch
-SIDE, CHANNELS, WIDTH, CHOICES, CLASSES = 4, 2, 4, 3, 3
-RATE, DECAY, MOMENTUM = 0.05, 0.02, 0.9
-MEAN, STD = (0.4, 0.5), (0.3, 0.2)
-# The last two rows are padding; only they make the last choice.
-POOL = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [2, 2], [2, 2]], np.int32)
-REAL_ROWS = 4
-UNIFORM = sampler.uniform()
-FLOAT32 = {"rtol": 2e-4, "atol": 2e-5}  # sums in another order, some steps long
-
-
-# The toy: shared matrices picked by two decisions, around one shared norm.
-
-
-def toy(params, images, architecture, drop_path, axis_name=None):
-    x = pointwise(to_maps(images, jnp.float32), params["first"][architecture[0]])
-    x, _ = batch_norm(x, params["scale"], params["offset"], axis_name)
-    y = pointwise(relu(x), params["second"][architecture[1]])
-    if drop_path is not None:
-        y = y * drop_path.factors(1, 1)[0, 0][None, None, None]
-    return (x + y).reshape(-1, images.shape[0]).T @ params["head"]
-
-
-def toy_path(params, architecture):
-    mask = jax.tree.map(lambda p: jnp.ones((1,) * p.ndim, bool), params)
-    pick = lambda choice: (jnp.arange(CHOICES) == choice)[:, None, None]
-    return mask | {"first": pick(architecture[0]), "second": pick(architecture[1])}
-
-
-def toy_params():
-    rng = np.random.default_rng(0)
-    shapes = {
-        "first": (CHOICES, WIDTH, CHANNELS),
-        "second": (CHOICES, WIDTH, WIDTH),
-        "scale": (WIDTH,),
-        "offset": (WIDTH,),
-        "head": (WIDTH * SIDE**2, CLASSES),
-    }
-    return {
-        name: rng.normal(name == "scale", 0.4, shape).astype(np.float32)
-        for name, shape in shapes.items()
-    }
-
-
-def recipe(**changes):
-    plain = data.Augmentation(MEAN, STD, flip=False, pad=0)
-    settings = {
-        "batch_size": BATCH,
-        "total_steps": STEPS,
-        "learning_rate": lambda step: RATE,
-        "optimizer": sgd(momentum_decay=MOMENTUM, weight_decay=DECAY),
-        "augmentation": plain,
-    }
-    return Recipe(**(settings | changes))
-
-
-@functools.cache
-def trainer(
-    devices,
-    axis_name=None,
-    randomness=False,
-    *,
-    paths=UNIFORM,
-    rules=(),
-    path_per_device=False,
-    freeze_off_path=True,
-    **changes,
-):
-    """The toy's compiled training, shared by the tests; `randomness` is augmentation and drop."""
-    if randomness:
-        augmentation = data.Augmentation(MEAN, STD, flip=True, pad=1, cutout=2)
-        changes |= {"augmentation": augmentation, "drop_path_keep": 0.6, "label_smoothing": 0.1}
-    return make_train(
-        functools.partial(toy, axis_name=axis_name),
-        toy_path,
-        recipe(**changes),
-        jax.local_devices()[:devices],
-        sampler=paths,
-        rules=rules,
-        path_per_device=path_per_device,
-        freeze_off_path=freeze_off_path,
-    )
-
-
-def images_of_classes(examples=EXAMPLES):
-    """Each class has its pattern, under noise."""
-    rng = np.random.default_rng(1)
-    labels = np.arange(examples) % CLASSES
-    pattern = rng.integers(0, 2, (CLASSES, SIDE, SIDE, CHANNELS))
-    noise = rng.integers(0, 156, (examples, SIDE, SIDE, CHANNELS))
-    return (noise + 100 * pattern[labels]).astype(np.uint8), labels.astype(np.int32)
-
-
-def material(pool=POOL, rows=REAL_ROWS):
-    costs = np.where(np.arange(len(pool)) < rows, 1.0, 0.0)
-    return Material(*images_of_classes(), UNIFORM.prepare(pool, costs))
-
-
-def start(params=None, step=0):
-    """A state with momentum."""
-    params, rng = toy_params() if params is None else params, np.random.default_rng(2)
-    optimizer = jax.tree.map(
-        lambda trace: rng.normal(0, 0.1, trace.shape).astype(np.float32), sgd().init(params)
-    )
-    return State(params, optimizer, np.int32(step))
-
-
-def trace_of(state):
-    return optax.tree_utils.tree_get(state.optimizer, "trace")
-
-
-def run(train, key, cuts=(STEPS,), state=None, given=None):
-    """Trains in several dispatches; the last state and all reports, on the host."""
-    state, reports = start() if state is None else state, []
-    for steps in cuts:
-        state, report = train(state, material() if given is None else given, key, np.int32(steps))
-        reports.append(jax.device_get(report))
-    return jax.device_get(state), reports
-
-
-def assert_close(found, expected, **tolerance):
-    check = lambda a, b: np.testing.assert_allclose(a, b, **tolerance)
-    jax.tree.map(check, found, expected)
-
-
-def assert_equal(found, expected):
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
-
-
-# The reference: a loop over steps and shards, without the library's norm, optimizer or masks.
-
-
-def plain_loss(params, images, labels, architecture):
-    x = images @ params["first"][architecture[0]].T
-    mean, variance = x.mean((0, 1, 2), keepdims=True), x.var((0, 1, 2), keepdims=True)
-    wide = lambda v: v[None, None, None]
-    x = (x - mean) / jnp.sqrt(variance + 1e-5) * wide(params["scale"]) + wide(params["offset"])
-    x = x + jax.nn.relu(x) @ params["second"][architecture[1]].T
-    logits = x.transpose(0, 3, 1, 2).reshape(len(images), -1) @ params["head"]
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-
-plain_gradient = jax.jit(jax.value_and_grad(plain_loss))
-
-
-def plain_step(params, trace, key, step, architectures):
-    """Mean gradient of equal shards, one an architecture, then SGD on the union of the paths."""
-    images, labels = images_of_classes()
-    order = data.batch_indices(jax.random.split(key)[0], step, EXAMPLES, BATCH)
-    images = (images[order] / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
-    found = [
-        plain_gradient(params, *shard)
-        for shard in zip(
-            np.split(images, len(architectures)),
-            np.split(labels[order], len(architectures)),
-            architectures,
-            strict=True,
-        )
-    ]
-    loss, gradient = jax.tree.map(lambda *parts: np.mean(parts, 0), *found)
-    new, moved = jax.tree.map(np.array, (params, trace))
-    for name, g in gradient.items():
-        at = {"first": architectures[:, 0], "second": architectures[:, 1]}.get(name, ...)
-        moved[name][at] = (g + DECAY * params[name] + MOMENTUM * trace[name])[at]
-        new[name][at] = (params[name] - RATE * moved[name])[at]
-    return new, moved, loss
+from bnao_jax.training.supernet import make_material, make_train
 
 
 @pytest.mark.parametrize("devices", [1, 4])
@@ -206,28 +63,6 @@ def test_local_statistics_average_the_gradients_of_the_shards(key, devices):
     assert state.step == 3
 
 
-def test_path_per_device_averages_the_gradients_of_the_paths(key):
-    train, begin = trainer(2, path_per_device=True), start()
-    for step in range(STEPS):
-        state, (report,) = run(train, key, (1,), start(step=step))
-        assert report.counts.sum() == 2
-        if report.counts.max() == 1:
-            break
-    rows = np.flatnonzero(report.counts)
-    assert len(rows) == 2  # some step draws two architectures
-    # Which device drew which is not told.
-    found = [
-        plain_step(begin.params, trace_of(begin), key, step, POOL[order])
-        for order in (rows, rows[::-1])
-    ]
-    close = [
-        all(np.allclose(state.params[name], params[name], **FLOAT32) for name in params)
-        for params, _, _ in found
-    ]
-    assert close in ([True, False], [False, True])
-
-
-WHOLE = np.array([[a, b] for b in range(CHOICES) for a in range(CHOICES)], np.int32)
 LEAST, MOST = 0.5, 2.0
 COSTS = np.exp(-np.arange(len(WHOLE)))  # the exponents are evenly spaced between these
 EXPONENTS = np.linspace(LEAST, MOST, len(WHOLE))
@@ -266,23 +101,6 @@ def test_strict_fairness_adds_the_gradients_of_disjoint_paths(key, path_rate, sh
         np.testing.assert_allclose(state.params[name][at], expected[at], **FLOAT32)
     off = np.setdiff1d(np.arange(CHOICES), on["second"])
     np.testing.assert_array_equal(state.params["second"][off], params["second"][off])
-
-
-def test_paths_that_are_not_in_the_pool_train_and_do_not_count(key):
-    architecture = np.array([2, 1], np.int32)
-    paths_of = sampler.anywhere("always the same", lambda key: jnp.asarray(architecture))
-    train = trainer(1, paths=paths_of)
-    begin = start()
-    state, (report,) = run(train, key, (1,))
-    params, trace, loss = plain_step(begin.params, trace_of(begin), key, 0, architecture[None])
-    np.testing.assert_allclose(report.loss, loss, **FLOAT32)
-    assert_close(state.params, params, **FLOAT32)
-    assert_close(trace_of(state), trace, **FLOAT32)
-    assert report.counts.sum() == 0
-    _, (report,) = run(train, key, (STEPS,), given=material(WHOLE[::-1], len(WHOLE)))
-    row = np.flatnonzero((WHOLE[::-1] == architecture).all(1))
-    np.testing.assert_array_equal(np.flatnonzero(report.counts), row)
-    assert report.counts.sum() == STEPS
 
 
 # Devices and cuts
@@ -359,72 +177,6 @@ def test_supernet_on_one_and_two_devices(key, quick_compilation):
 def test_batch_must_divide_over_devices():
     with pytest.raises(ValueError, match="9 is not divisible by 2"):
         make_train(toy, toy_path, recipe(batch_size=9), jax.local_devices()[:2], sampler=UNIFORM)
-
-
-# Draws and counts
-
-
-@functools.cache
-def counter(devices, path_per_device):
-    """Training of a net whose logits are a row of one matrix, whatever the image."""
-    pick = lambda params, images, a, _: jnp.tile(params["rows"][a], (len(images), 1))
-    masks = lambda params, a: {"rows": (jnp.arange(len(POOL)) == a[0])[:, None]}
-    settings = recipe(
-        batch_size=devices,
-        optimizer=sgd(momentum_decay=0.0),
-        augmentation=data.Augmentation((0.0,), (1.0,), flip=False, pad=0),
-    )
-    return make_train(
-        *(pick, masks, settings, jax.local_devices()[:devices]),
-        sampler=sampler.proportional(),
-        path_per_device=path_per_device,
-    )
-
-
-SIZES = np.array([1, 4, 0, 2, 3, 0])
-
-
-def counted(devices, path_per_device, steps):
-    """The counts of many steps, and the rows of weights that they moved."""
-    examples = devices * steps
-    images, labels = np.zeros((examples, 1, 1, 1), np.uint8), np.zeros(examples, np.int32)
-    pool = np.arange(len(SIZES), dtype=np.int32)[:, None]
-    state = start({"rows": np.zeros((len(SIZES), 2), np.float32)})
-    given = Material(images, labels, sampler.proportional().prepare(pool, SIZES))
-    train = counter(devices, path_per_device)
-    state, report = train(state, given, jax.random.key(3), np.int32(steps))
-    return np.asarray(report.counts), np.asarray(state.params["rows"]).any(1)
-
-
-@pytest.mark.parametrize("devices, path_per_device", [(1, False), (2, True)])
-def test_counts_follow_the_sizes(devices, path_per_device):
-    steps = 2000 // devices
-    counts, moved = counted(devices, path_per_device, steps)
-    assert counts.sum() == steps * devices
-    expected = np.asarray(sampler.expected_counts(sampler.log_proportional(SIZES), 2000))
-    real = SIZES > 0
-    np.testing.assert_array_equal(counts > 0, real)
-    np.testing.assert_array_equal(moved, real)
-    chi_square = ((counts - expected)[real] ** 2 / expected[real]).sum()
-    assert chi_square < 16.3  # three degrees of freedom: one in a thousand
-
-
-def test_padding_is_never_trained(key):
-    state, (report,) = run(trainer(1), key)
-    assert report.counts.sum() == STEPS and not report.counts[REAL_ROWS:].any()
-    for name in ("first", "second"):  # only the padding makes the last choice
-        np.testing.assert_array_equal(state.params[name][2], start().params[name][2])
-        assert (state.params[name][:2] != start().params[name][:2]).any()
-
-
-def test_devices_draw_different_paths(key):
-    train, state, different = trainer(2, path_per_device=True), start(), 0
-    for _ in range(2 * STEPS):
-        state, (report,) = run(train, key, (1,), state)
-        assert report.counts.sum() == 2
-        different += report.counts.max() == 1
-    # 3/4 of the pairs differ: none or all of 12 would have chance 6e-8 and 0.03
-    assert 0 < different
 
 
 # Weights off the path
