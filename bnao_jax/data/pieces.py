@@ -77,7 +77,7 @@ class Part(NamedTuple):
 class TrainingPieces:
     """`pieces(number)`: images uint8[B/D, S, S, 3] and labels int32[B/D] of one device at one step.
 
-    Piece n is of step n // len(own) and of the (n % len(own))-th own device. Every epoch is a new
+    Piece n is of step n // len(places), for the (n % len(places))-th of them. Every epoch is a new
     permutation; the incomplete batch at its end is dropped.
 
     Attributes:
@@ -86,7 +86,7 @@ class TrainingPieces:
       batch_size: B.
       seed: 0..2**32-1, of the order and of the crops.
       devices: D; divides B.
-      own: which of the devices, from 0.
+      places: which of the devices are this process's, from 0.
     """
 
     part: Part
@@ -94,7 +94,7 @@ class TrainingPieces:
     batch_size: int
     seed: int
     devices: int = 1
-    own: tuple[int, ...] = (0,)
+    places: tuple[int, ...] = (0,)
 
     @property
     def steps(self) -> int:
@@ -121,7 +121,7 @@ class EvaluationPieces:
     crop: CentreCrop
     batch_size: int
     devices: int = 1
-    own: tuple[int, ...] = (0,)
+    places: tuple[int, ...] = (0,)
 
     @property
     def steps(self) -> int:
@@ -138,9 +138,9 @@ class EvaluationPieces:
 
 def _rows(pieces, number):
     """The step of a piece, and its rows int64[B/D] of the batch."""
-    step, place = divmod(number, len(pieces.own))
+    step, place = divmod(number, len(pieces.places))
     rows = pieces.batch_size // pieces.devices
-    return step, pieces.own[place] * rows + np.arange(rows)
+    return step, pieces.places[place] * rows + np.arange(rows)
 
 
 @functools.lru_cache(maxsize=2)

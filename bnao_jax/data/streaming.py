@@ -46,7 +46,7 @@ class Batches:
             from absl import flags
         except ImportError as error:
             raise DataError(f"streaming needs {error.name}: pip install grain pillow") from None
-        self._devices, self.waited = len(pieces.own), 0.0
+        self._devices, self.waited = len(pieces.places), 0.0
         self._starting = bool(workers)
         last = pieces.steps if last is None else last
         threads = 1 if workers else getattr(os, "process_cpu_count", os.cpu_count)()

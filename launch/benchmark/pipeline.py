@@ -52,16 +52,16 @@ def pipeline(plan, images, repeats):
         settings.train.batch_size,
         settings.seed,
         devices=len(devices),
-        own=own_places(devices),
+        places=own_places(devices),
     )
-    size = settings.train.batch_size * len(pieces.own) // len(devices)
+    size = settings.train.batch_size * len(pieces.places) // len(devices)
     setting = dict(image_size=settings.data.image_size, batch=size)
     for workers in dict.fromkeys((0, settings.data.workers)):
         rates, of_core = [], []
         title = f"decode with {workers} workers"
         with (
             Display().phase(title, repeats, "runs") as advance,
-            Batches(pieces, last=2**31 // len(pieces.own), workers=workers) as batches,
+            Batches(pieces, last=2**31 // len(pieces.places), workers=workers) as batches,
         ):
             # Batches made ready before the first is asked for would count as made in no time.
             for _ in itertools.islice(batches, 4 * max(workers, 1)):

@@ -54,7 +54,7 @@ class Comparison(NamedTuple):
 
     Attributes:
       group: what the random ones are, in words.
-      found, random: mean accuracy on images that judge, 0..1.
+      found_mean, random_mean: accuracy on images that judge, 0..1.
       difference, low, high: of the means, with its 95 % interval; NaN where unknown.
       verdict: "better", "worse" or "not shown".
       networks: of each group.
@@ -62,8 +62,8 @@ class Comparison(NamedTuple):
     """
 
     group: str
-    found: float
-    random: float
+    found_mean: float
+    random_mean: float
     difference: float
     low: float
     high: float

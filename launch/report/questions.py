@@ -61,8 +61,9 @@ def _better(run):
         if math.isfinite(row.low):
             ends = f" (95 % interval {100 * row.low:+.1f} to {100 * row.high:+.1f})"
         sentences.append(
-            f"{VERDICTS[row.verdict]} than {row.group}: mean test accuracy {percent(row.found)} "
-            f"against {percent(row.random)}, {100 * row.difference:+.1f} points{ends}."
+            f"{VERDICTS[row.verdict]} than {row.group}: mean test accuracy "
+            f"{percent(row.found_mean)} against {percent(row.random_mean)}, "
+            f"{100 * row.difference:+.1f} points{ends}."
         )
     return (
         f"{' '.join(sentences)} {rows[0].networks} networks of each group, drawn or found, were "

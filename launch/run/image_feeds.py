@@ -81,7 +81,7 @@ def make_feed(settings, part, recipe, devices):
         recipe.batch_size,
         settings.seed,
         devices=len(devices),
-        own=own_places(devices),
+        places=own_places(devices),
     )
     return Streamed(pieces, recipe.total_steps, devices, settings.data.workers)
 
@@ -115,7 +115,7 @@ def one_pass(settings, part, batch_size, devices):
         settings.data.centre_crop(),
         batch_size,
         devices=len(devices),
-        own=own_places(devices),
+        places=own_places(devices),
     )
     with Batches(pieces, workers=settings.data.workers) as batches:
         yield (streamed_training.placed(batches, devices),)

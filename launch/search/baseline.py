@@ -42,12 +42,12 @@ class Baseline:
             pool = pool[np.asarray(job.accept(pool))]
         pool = job.decisions.unseen(pool, job.decisions.keys(population.pool))
         size = min(self.settings.networks, len(population.pool), len(pool) // 2)
-        found, random, rest = population.pool[population.best(size)], pool[:size], pool[size:]
+        best, random, rest = population.pool[population.best(size)], pool[:size], pool[size:]
         sizes, rows = np.log(job.cost_of(rest).params), []
-        for own_size in np.log(job.cost_of(found).params):
-            order = np.argsort(np.abs(sizes - own_size), kind="stable")
+        for wanted in np.log(job.cost_of(best).params):
+            order = np.argsort(np.abs(sizes - wanted), kind="stable")
             rows.append(next(row for row in order if row not in rows))
-        return {FOUND: found, RANDOM: random, SAME_SIZE: rest[rows]}
+        return {FOUND: best, RANDOM: random, SAME_SIZE: rest[rows]}
 
     @property
     def pool(self) -> np.ndarray:

@@ -145,7 +145,7 @@ def test_the_sample_of_imagenet():
 
 def pieces(part, devices=1, own=(0,), batch_size=6, **changes):
     settings = dict(part=part, crop=data.RandomCrop(SIDE), batch_size=batch_size, seed=5)
-    return TrainingPieces(**(settings | changes), devices=devices, own=own)
+    return TrainingPieces(**(settings | changes), devices=devices, places=own)
 
 
 def streamed(made, first=0, last=None, workers=0):
@@ -240,7 +240,7 @@ from bnao_jax.data.pieces import Part, TrainingPieces
 from bnao_jax.data.streaming import Batches
 if __name__ == "__main__":
     part = Part(data.read_folder(sys.argv[1]).train, np.arange(21))
-    made = TrainingPieces(part, data.RandomCrop(16), 6, 5, devices=3, own=(0, 1, 2))
+    made = TrainingPieces(part, data.RandomCrop(16), 6, 5, devices=3, places=(0, 1, 2))
     batches, found = Batches(made, last=7, workers=2), []
     try:
         while True:
