@@ -44,12 +44,14 @@ def main():
     """Compiles what the flags name."""
     config = command.CONFIG.value
     from launch.compile import job
+    from launch.config.plan import read
 
     if config is None:
         from configs import cifar
 
         config = cifar.get_config()
-    job.run(config, topologies=TOPOLOGY.value, only=ONLY.value, with_scaling=SCALING.value)
+    plan = read(config, "search")
+    job.run(plan, topologies=TOPOLOGY.value, only=ONLY.value, with_scaling=SCALING.value)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from rich.table import Table
 from launch.command import UsageError
 from launch.compile import roofline, topology
 from launch.compile.programs import PROGRAMS, Programs
-from launch.config.plan import plan
 from launch.measurements import Figure
 from launch.run.progress import Display
 
@@ -25,13 +24,15 @@ FIGURES = {
 }
 
 
-def run(config, *, topologies, only, with_scaling):
-    """Compiles for every topology and prints the figures; see `launch.compile`."""
+def run(plan, *, topologies, only, with_scaling):
+    """Compiles for every topology and prints the figures; see `launch.compile`.
+
+    The plan is read but not checked: the topologies say which devices there are.
+    """
     topology.use_no_accelerator()
-    config = config.copy_and_resolve_references()
-    config.devices = 0  # the topologies tell
-    job = plan(config, "search")
-    if not job.settings.data.train_examples:
+    plan = plan.replace(devices=0)
+    plan.check()
+    if not plan.settings.data.train_examples:
         raise UsageError(
             "config.data.train_examples=0 means all images, but none are loaded: give their number"
         )
@@ -43,7 +44,7 @@ def run(config, *, topologies, only, with_scaling):
     devices = {name: topology.devices_of(name) for name in topologies}
     compiled, display = [], Display()
     for name, chips in devices.items():
-        programs = Programs(job, name, chips)
+        programs = Programs(plan, name, chips)
         for which in only or PROGRAMS:
             with display.phase(f"compile {which} for {name}", None, ""):
                 program = programs.compiled(which)
@@ -53,7 +54,7 @@ def run(config, *, topologies, only, with_scaling):
                 _print(Figure(f"{which}_{figure}", [value], unit, program.setting))
     show(compiled)
     if with_scaling:
-        project(job.settings, compiled)
+        project(plan.settings, compiled)
 
 
 def check_scaling(topologies, only):

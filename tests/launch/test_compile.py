@@ -247,7 +247,7 @@ def test_compiling_for_tpu(capsys):
     config = quickstart.get_config()
     config.space.operations, config.space.nodes = "tiny", 1
     config.network.channels = 4
-    job.run(config, topologies=["v5e:2x2"], only=None, with_scaling=True)
+    job.run(plan(config), topologies=["v5e:2x2"], only=None, with_scaling=True)
     printed = capsys.readouterr()
     rows = [json.loads(line) for line in printed.out.splitlines()]
     assert all(set(row) == FIELDS for row in rows)
