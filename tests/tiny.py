@@ -15,6 +15,7 @@ import threading
 import conftest  # noqa: F401  names the tiny operations, and asks for eight devices
 import jax
 import toys
+import widths_space  # noqa: F401  names its space
 
 from configs import quickstart
 
@@ -37,13 +38,19 @@ def tiny():
     return config
 
 
-def brief(cache, *, devices=1, finals=1):
-    """The program's search: its programs are traced, at each start, faster than the NAO space's."""
-    config = tiny()
+def brief(cache, *, devices=1, finals=1, strategy="nao"):
+    """The search of the program, in the space of which each start traces in a moment."""
+    config = in_widths(tiny())
     config.compilation_cache, config.devices = str(cache), devices
-    config.checkpoint_every_steps = 3
+    config.checkpoint_every_steps, config.scoring.score = 3, "loss"  # accuracies are often equal
     config.search.rounds, config.final.top, config.random_baseline.networks = 2, finals, 0
-    config.space.name, config.network.cells, config.search.max_params = "nasbench201", 1, 5_000
+    config.search.strategy = strategy
+    return config
+
+
+def in_widths(config):
+    """The config with the space of `widths_space`."""
+    config.space.name, config.network.channels, config.search.max_params = "widths", 6, 700
     config.supernet.drop_path_keep = config.final.drop_path_keep = 1.0
     config.final.auxiliary = False
     return config
@@ -112,9 +119,11 @@ def main():
     parser.add_argument("--process", type=int)
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--finals", type=int, default=1)
+    parser.add_argument("--strategy", default="nao")
     args = parser.parse_args()
     place, _, number = args.kill.rpartition(":")
-    config = brief(args.cache, devices=args.devices, finals=args.finals)
+    settings = dict(devices=args.devices, finals=args.finals, strategy=args.strategy)
+    config = brief(args.cache, **settings)
     processes.join(args.coordinator, args.processes, args.process)
     with open(args.log, "a", encoding="utf-8") as log:
         search_job.Search = Assassin(log, place, int(number)).watch(search_job.Search)

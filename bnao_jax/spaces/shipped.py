@@ -9,7 +9,11 @@ from bnao_jax.settings import SWITCH, SettingError, Settings, one_of, setting, w
 from bnao_jax.spaces.nao.outline import OPERATIONS, STEMS
 from bnao_jax.spaces.space import Space
 
-SPACES = {"nao": "NaoSpace", "nasbench201": "NasBench201Space", "shufflenet": "ShuffleNetSpace"}
+SPACES = {
+    "nao": "bnao_jax.spaces.nao.space:NaoSpace",
+    "nasbench201": "bnao_jax.spaces.nasbench201.space:NasBench201Space",
+    "shufflenet": "bnao_jax.spaces.shufflenet.space:ShuffleNetSpace",
+}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -47,7 +51,8 @@ class NetworkSettings(Settings):
 
 def named(name) -> type[Space]:
     """The class of the shipped space of that name."""
-    return getattr(importlib.import_module(f"bnao_jax.spaces.{name}.space"), SPACES[name])
+    module, _, kind = SPACES[name].partition(":")
+    return getattr(importlib.import_module(module), kind)
 
 
 def make(space: SpaceSettings, network: NetworkSettings, classes: int) -> Space:

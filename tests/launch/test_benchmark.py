@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import toys
 from command_lines import play_command
+from tiny import in_widths
 
 from bnao_jax.spaces.nao.outline import Outline
 from configs import quickstart
@@ -29,15 +30,6 @@ def tiny():
     return config
 
 
-def small():
-    """A space that is traced and compiled faster."""
-    config = tiny()
-    config.space.name, config.network.cells = "nasbench201", 1
-    config.supernet.drop_path_keep = config.final.drop_path_keep = 1.0
-    config.final.auxiliary = False
-    return config
-
-
 def measure(capsys, only, config=None):
     """The printed figures by name."""
     settings = dict(lines=None, architectures=2, static=1, repeats=2, as_table=False)
@@ -51,7 +43,7 @@ def measure(capsys, only, config=None):
 
 
 def test_training_and_scoring(capsys):
-    config = small()
+    config = in_widths(tiny())
     figures = measure(capsys, ["train_step", "static_step", "scoring", "memory"], config)
     assert figures["train_step_s"]["repeats"] == 2 * 2  # of each architecture
     assert figures["traced_over_static"]["repeats"] == figures["static_step_s"]["repeats"] == 2
@@ -86,13 +78,13 @@ def test_parts_that_need_no_supernet(capsys):
 
 def test_compilation_and_its_cache(capsys):
     before = jax.config.jax_compilation_cache_dir
-    figures = measure(capsys, ["compile"], small())
+    figures = measure(capsys, ["compile"], in_widths(tiny()))
     assert figures["compile_warm_s"]["median"] < figures["compile_cold_s"]["median"]
     assert jax.config.jax_compilation_cache_dir == before
 
 
 def test_precision(capsys):
-    figures = measure(capsys, ["precision"], small())
+    figures = measure(capsys, ["precision"], in_widths(tiny()))
     assert figures["bfloat16_tau_of_loss"]["median"] > 0.8  # 1.0 was seen
     assert figures["bfloat16_tau_of_loss"]["setting"]["steps"] == 8
     assert 0 <= figures["bfloat16_largest_change"]["median"] < 0.2

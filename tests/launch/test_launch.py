@@ -7,7 +7,7 @@ import jax
 import pytest
 import toys
 from command_lines import play_command
-from tiny import tiny
+from tiny import in_widths, tiny
 
 from bnao_jax.spaces.nao.cost import cost
 from bnao_jax.spaces.nao.outline import Outline
@@ -21,9 +21,9 @@ NAONET_V2 = "1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 0 2 0 2 2 2 1 0 0 0 0 1 0 0
 
 
 def small_search():
-    """Small cells, and one final network: it is a program of its own."""
-    config = tiny()
-    config.final.top, config.space.nodes = 1, 1
+    """One final network: it is a program of its own."""
+    config = in_widths(tiny())
+    config.final.top = 1
     return config
 
 
@@ -63,7 +63,7 @@ def test_pool_file(searched):
     assert len(set(space.decisions.keys(pool))) == len(rows) == 24
     assert [row["round"] for row in rows] == [1] * 12 + [2] * 4 + [3] * 4 + [4] * 4
     assert all(0 <= row["score"] <= 1 for row in rows)
-    costs = cost(space, pool, (8, 8, 1))
+    costs = space.cost(pool, (8, 8, 1))
     assert [row["params"] for row in rows] == costs.params.tolist()
     assert [row["macs"] for row in rows] == costs.macs.tolist()
     assert costs.params.max() <= config.search.max_params
@@ -71,6 +71,19 @@ def test_pool_file(searched):
     for number in (1, 2, 3, 4):
         trained = [row["times_trained"] for row in rows if row["round"] == number]
         assert sum(trained) == steps
+
+
+def test_cells_are_searched_with_drop_path(tmp_path):
+    """The space of the main job; its networks alone are trained in test_trained."""
+    config = tiny()
+    config.space.nodes, config.search.rounds = 1, 1
+    config.final.top, config.random_baseline.networks, config.nao.parents = 0, 0, 6
+    assert config.supernet.drop_path_keep < 1
+    assert toys.run(search_job, config, tmp_path / "work") == 0
+    rows = read(tmp_path / "work" / "pool.jsonl")
+    assert len({row["loss"] for row in rows}) == len(rows) == 12
+    (best,) = json.loads((tmp_path / "work" / "result.json").read_text())["best"][:1]
+    assert best["score"] == max(row["score"] for row in rows)
 
 
 def test_result_file(searched):
@@ -109,7 +122,7 @@ def test_a_search_goes_on_with_the_same_config_only(searched):
     config.supernet.epochs, config.search.max_params = 3, None
     with pytest.raises(UsageError, match="epochs was 2 and is 3.*--restart") as refused:
         toys.run(search_job, config, folder)
-    assert "config.search.max_params was 4000 and is None" in str(refused.value)
+    assert "config.search.max_params was 700 and is None" in str(refused.value)
     config = small_search()  # how it runs may change
     config.devices, config.checkpoint_every_seconds, config.scoring.per_dispatch = 2, 7, 1
     assert toys.run(search_job, config, folder) == 0

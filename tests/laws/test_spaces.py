@@ -81,7 +81,8 @@ def test_what_every_space_offers_is_documented():
 
 def test_names_and_classes_are_those_of_the_shipped(space):
     assert shipped.named(space.name) is type(space)
-    assert set(shipped.SPACES) == {space.name for space in SPACES.values()}
+    ours = {name for name, place in shipped.SPACES.items() if place.startswith("bnao_jax.")}
+    assert ours == {space.name for space in SPACES.values()}
     made = shipped.make(shipped.SpaceSettings(name=space.name), shipped.NetworkSettings(), 10)
     assert isinstance(made, type(space)) and made.classes == 10
     assert made.stem in made.stems if hasattr(made, "stem") else made.stems == ("cifar",)

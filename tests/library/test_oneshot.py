@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 from flax import linen as nn
 
 from bnao_jax import data, sampler
@@ -28,24 +30,9 @@ import sys
 for name in ("launch", "configs", "ml_collections"):
     sys.modules[name] = None
 """
-SEARCH = """
-import jax, numpy as np
-from bnao_jax.oneshot import OneShot, SupernetSettings
-from bnao_jax.search import begin, search
-from bnao_jax.spaces.nasbench201.space import NasBench201Space
-from bnao_jax.strategies.evolution import evolution
-space, draw = NasBench201Space(channels=2, cells=1, classes=2), np.random.default_rng(0)
-train, valid = ((draw.integers(0, 256, (n, 4, 4, 1), np.uint8), np.arange(n) % 2) for n in (16, 8))
-shared = OneShot(space, train, valid, capacity=6, settings=SupernetSettings(epochs=2, batch_size=8))
-strategy = evolution(space.decisions)
-first = begin(jax.random.key(0), strategy, space.decisions.sample(jax.random.key(1), 6))
-slots = dict(train=shared.train, evaluate=shared.evaluate, rounds=2, proposals=3)
-state = search(jax.random.key(2), first, space.decisions, strategy, **slots)
-print(space.decisions.format(state.population.pool[state.population.best(1)[0]]))
-"""
 CHECK = """
-population = state.population
-assert population.counts[:6].sum() == population.counts[6:].sum() == 4  # steps of a round
+import numpy as np
+assert population.counts[:20].sum() == population.counts[20:].sum() == len(parts[0][0]) // 64 * 2
 assert ((0 <= population.scores) & (population.scores <= 1)).all()
 assert np.isfinite(shared.losses).all() and len(shared.losses) >= 2
 loaded = [name for name in sys.modules if name.split(".")[0] in ("launch", "configs")]
@@ -54,14 +41,16 @@ assert loaded == ["launch", "configs"], loaded
 
 
 def test_a_whole_search_in_fifteen_lines_without_the_launchers(monkeypatch):
-    assert len(SEARCH.strip().splitlines()) <= 15
+    """That of the README, as it stands."""
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len([line for line in example.splitlines() if line]) <= 15
     flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
     monkeypatch.setenv("XLA_FLAGS", flags)
     run = subprocess.run(
-        [sys.executable, "-c", BLOCK + SEARCH + CHECK], capture_output=True, text=True
+        [sys.executable, "-c", BLOCK + example + CHECK], capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
-    space = NasBench201Space(channels=2, cells=1, classes=2)
+    space = NasBench201Space(channels=4, cells=1, classes=10)
     space.decisions.parse(run.stdout)
 
 

@@ -167,7 +167,7 @@ def close(found, expected, tolerance):
     jax.tree.map(check, found, expected)
 
 
-@pytest.mark.parametrize("row", [0, 2, 3])  # every operation at both strides
+@pytest.mark.parametrize("row", [2, 32])  # every operation at both strides
 def test_traced_supernet_is_the_plain_network(material, traced, row):
     net, params, images, pool = material
     architecture = tuple(pool[row].tolist())
@@ -185,9 +185,9 @@ def test_traced_supernet_is_the_plain_network(material, traced, row):
 
 def test_static_is_traced(material, traced):
     net, params, images, pool = material
-    architecture = tuple(pool[3].tolist())
+    architecture = tuple(pool[2].tolist())
     static = jax.jit(jax.value_and_grad(lambda p: loss(net, p, images, architecture)))
-    value, gradient = traced(params, images, jnp.asarray(pool[3]))
+    value, gradient = traced(params, images, jnp.asarray(pool[2]))
     expected, expected_gradient = static(params)
     np.testing.assert_allclose(value, expected, rtol=2e-4)
     close(gradient, expected_gradient, 2e-3)

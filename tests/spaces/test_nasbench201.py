@@ -278,7 +278,8 @@ def test_convolutions_of_nothing_are_computed_as_they_are_written(dead):
         lambda p: p + 0.3 * draw.normal(size=p.shape).astype(np.float32),
         initialize(network, jax.random.key(1), images),
     )
-    _, statistics = network.apply({"params": params}, images, mutable=["batch_stats"])
+    record = jax.jit(lambda p: network.apply({"params": p}, images, mutable=["batch_stats"])[1])
+    statistics = record(params)
     run = lambda params, statistics: network.apply(
         {"params": params, **statistics}, images, given=True
     )

@@ -15,13 +15,14 @@ def start_all(folder, compiled, count, *args):
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     meeting = f"--coordinator=localhost:{port}", f"--processes={count}"
-    flags = ("--finals=0", *args)  # every final network would be compiled by every process
+    # What every process would compile and nothing here is about is left out.
+    flags = ("--finals=0", "--strategy=evolution", *args)
     return [start(folder, compiled, *meeting, f"--process={n}", *flags) for n in range(count)]
 
 
 def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(compiled, tmp_path):
     standalone, folder, log = tmp_path / "standalone", tmp_path / "work", tmp_path / "log"
-    assert run_here(standalone, compiled, devices=2, finals=0) == 0
+    assert run_here(standalone, compiled, devices=2, finals=0, strategy="evolution") == 0
     first, second = start_all(folder, compiled, 2, f"--log={log}")
     wait(first, log, "round 1 of 2, train, step 4")
     second.kill()

@@ -25,6 +25,7 @@ EXAMPLES = [
     (name, code)
     for name, text in TEXTS.items()
     for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    if name != "README.md"  # that one is run by test_oneshot, without the launchers
 ]
 every = pytest.mark.parametrize("name", TEXTS)
 
