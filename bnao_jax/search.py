@@ -124,6 +124,12 @@ class BaselineSettings(Settings):
         5, whole(0, 100), "of each group: found, random, random of the found ones' sizes; 0: none"
     )
     epochs: int = setting(10, whole(1), "that each is trained alone, by the supernet's recipe")
+    random: bool = setting(True, SWITCH, "whether random networks are trained beside the found")
+
+    @property
+    def others(self) -> int:
+        """Networks that are not found, but drawn."""
+        return 2 * self.networks if self.random else 0
 
 
 @dataclasses.dataclass(frozen=True)

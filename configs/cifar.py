@@ -132,7 +132,7 @@ def get_config(variant: str = "") -> ConfigDict:
     bonas.generations = 50
 
     config.random_baseline = baseline = ConfigDict()
-    baseline.networks, baseline.epochs = 5, 10
+    baseline.networks, baseline.epochs, baseline.random = 5, 10, True
 
     config.final = final = cifar_train.recipe()
     final.top = 5

@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from bnao_jax.data import load
-from configs import cifar, cifar_train, imagenet_train, rank_nasbench201, rank_study, tabular
+from configs import (
+    cifar,
+    cifar_train,
+    compare_quickstart,
+    imagenet_train,
+    rank_nasbench201,
+    rank_study,
+    tabular,
+)
 from launch.command import UsageError
 from launch.config import schema
 
@@ -36,6 +44,8 @@ def fuzz(examples):
 
 def leaves(config, prefix=""):
     for name, value in config.items():
+        if name == "systems":  # whose fields are those of searches
+            continue
         if isinstance(value, ConfigDict):
             yield from leaves(value, f"{prefix}{name}.")
         else:
@@ -50,6 +60,7 @@ FIELDS = {  # of a config, and of what it should have
     "study": (rank_study.get_config(), schema.fields_of("study")),
     "train": (cifar_train.get_config(), schema.fields_of("train")),
     "streamed": (imagenet_train.get_config("smoke"), schema.fields_of("train", STREAMED)),
+    "systems": (compare_quickstart.get_config(), schema.fields_of("systems")),
     "comparison": (tabular.get_config(), schema.fields_of("comparison")),
 }
 

@@ -1,19 +1,28 @@
-"""Compares search strategies on a table of known accuracies.
+"""Compares systems by their searches, or strategies on a table of known accuracies.
 
+    python -m launch.compare --config=configs/compare_quickstart.py
+    python -m launch.compare --config=configs/compare_quickstart.py --config.seeds=10
     python -m launch.compare --config=configs/tabular.py --config.truth=FILE
-    python -m launch.compare --config=configs/tabular.py --config.truth=FILE --config.seeds=3
+
+The first makes searches of several systems and seeds, each with a supernet of its own and as many
+steps, architectures and trained networks as the others; systems are compared by differences of the
+same seed. The second trains nothing: it looks accuracies up.
 
 Flags:
   --config=FILE             the experiment; configs/README.md explains its fields
-  --config.truth=FILE       known accuracies: CSV, also gzipped, with the columns arch_str and, in
+  --config.systems.NAME.SECTION.FIELD=VALUE
+                            changes what one system has of its own
+  --config.truth=FILE       the table: CSV, also gzipped, with the columns arch_str and, in
                             percent, DATASET_PART_acc_EPOCHSep
   --config.FIELD=VALUE      changes one of its fields
   --workdir=FOLDER          where results go; runs/NAME by default
   --restart                 sets earlier results in that folder aside and begins anew
+  --coordinator=HOST:PORT --processes=N --process=I
+                            one of N processes, as of launch.search; a table is the work of one
 
-The same command goes on with a comparison that was broken off. The folder receives searches.jsonl
-(each search: what it had found after every evaluation), comparison.json (medians and quartiles),
-regret.png, config.json.
+The same command goes on with a comparison that was broken off. The folder receives comparison.json
+(means, intervals, verdicts; of a table medians and quartiles), searches.jsonl (a row a search), a
+picture (systems.png, regret.png), config.json, and the folder NAME-SEED of every search.
 """
 
 import sys
@@ -24,10 +33,14 @@ from launch.run import flags as run_flags
 
 def main():
     """Compares as the flags describe."""
-    config = command.required(command.CONFIG, "configs/tabular.py")
-    from launch.compare import job as compare_job
+    config = command.required(command.CONFIG, "configs/compare_quickstart.py")
+    from launch.compare import systems, table
 
-    return run_flags.run_job(compare_job.run, config, "comparison")
+    def job(plan, folder, **settings):
+        kind = systems if plan.systems else table
+        return kind.run(plan, folder, **settings)
+
+    return run_flags.run_job(job, config, "comparison", "systems")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from bnao_jax.strategies import shipped as strategies
 from bnao_jax.strategies.strategy import Strategy
 from bnao_jax.training.standalone import Standalone, make_standalone
 from launch.command import UsageError
-from launch.config import schema
+from launch.config import schema, systems
 from launch.config.schema import Config
 
 
@@ -33,12 +33,14 @@ def plan(config, *jobs) -> "Plan":
     """
     read_plan = read(config, *jobs)
     read_plan.check()
+    systems.check(read_plan)
     return read_plan
 
 
 def read(config, *jobs) -> "Plan":
     """The plan of a config whose fields are checked one by one alone: that of a job long done."""
-    return Plan(schema.read(config, *jobs), config.to_json_best_effort(indent=2))
+    settings, text = schema.read(config, *jobs), config.to_json_best_effort(indent=2)
+    return Plan(settings, text, systems.read(config, read) if settings.job == "systems" else {})
 
 
 def named(what, function, *args, **kwargs):
@@ -62,16 +64,16 @@ class Plan:
     Attributes:
       settings: all of them.
       text: the config as JSON, for others to read.
+      systems: plans of the searches that are compared, by name.
     """
 
     settings: Config
     text: str
+    systems: dict = dataclasses.field(default_factory=dict)
 
     def replace(self, **settings) -> "Plan":
         """The plan with other settings at the top, or other sections."""
         return dataclasses.replace(self, settings=dataclasses.replace(self.settings, **settings))
-
-    # What is built.
 
     @property
     def key(self):
@@ -204,7 +206,7 @@ class Plan:
         if supernet is None:
             strategies, baseline = self.settings.comparison.strategies, 0
         else:
-            strategies, baseline = (search.strategy,), 2 * self.settings.random_baseline.networks
+            strategies, baseline = (search.strategy,), self.settings.random_baseline.others
             named("config.search", search.check_supernet, supernet)
         named("config.search", search.check_space, space.decisions, baseline=baseline)
         if "nao" in strategies and search.rounds > 1:

@@ -42,15 +42,10 @@ PLACE = {"data": DataSettings, "space": SpaceSettings, "network": NetworkSetting
 SHARED = PLACE | {"supernet": SupernetSettings, "scoring": ScoringSettings}
 STREAMED = {"data": StreamedSettings, "train": StreamedTrainSettings}
 LEARNING = {"nao": NaoSettings, "evolution": EvolutionSettings, "bonas": BonasSettings}
+FINALS = {"final": FinalSettings, "random_baseline": BaselineSettings}
+SEARCH = SHARED | {"search": SearchSettings} | LEARNING | FINALS
 JOBS = {
-    "search": Job(
-        "launch.search",
-        SHARED
-        | {"search": SearchSettings}
-        | LEARNING
-        | {"final": FinalSettings, "random_baseline": BaselineSettings},
-        RUN,
-    ),
+    "search": Job("launch.search", SEARCH, RUN),
     "rank": Job("launch.rank", SHARED | {"rank": RankSettings}, (*RUN, "seeds", "truth")),
     "study": Job(
         "launch.rank",
@@ -59,6 +54,7 @@ JOBS = {
         # It has several of these, and trains all its architectures alone or none.
         without=("supernet.epochs", "supernet.sampler", "final.top"),
     ),
+    "systems": Job("launch.compare", SEARCH, (*RUN, "seeds", "against")),
     "train": Job("launch.train", PLACE | {"train": TrainSettings}, (*RUN, "arch", "warm_start")),
     "comparison": Job(
         "launch.compare",
@@ -89,6 +85,7 @@ class Config(Settings):
     truth: str = setting(
         "", TEXT, 'file of known accuracies; "" in a study: they are trained alone'
     )
+    against: str = setting("random", TEXT, "the system that the others are compared with")
     arch: str = setting("", TEXT, "the architecture; --arch sets it")
     warm_start: str = setting(
         "", TEXT, 'folder of a search whose shared weights it begins with; "": random'
@@ -165,7 +162,7 @@ def read(config, *jobs) -> Config:
         )
     sections = JOBS[name].sections | _data_of(config, name)
     fields = fields_of(name, sections)
-    values = dict(_fields(config))
+    values = {f: v for f, v in _fields(config) if name != "systems" or f[:8] != "systems."}
     for field in values:
         if field not in fields:
             raise UsageError(f"config.{field}: there is no such field")

@@ -17,7 +17,10 @@ README = pathlib.Path(configs.__file__).parent / "README.md"
 MARKED = re.compile(r"(?<=<!-- fields -->\n).*?(?=<!-- /fields -->)", re.DOTALL)
 HEAD = "| field | value | may be | meaning |\n|---|---|---|---|\n"
 # Each shows the fields that the ones before it have not.
-CONFIGS = ("cifar", "cifar_train", "imagenet_train", "rank_nasbench201", "rank_study", "tabular")
+CONFIGS = (
+    *("cifar", "cifar_train", "imagenet_train", "rank_nasbench201", "rank_study", "tabular"),
+    "compare_quickstart",
+)
 ALONE = ("final", "train")  # sections that share rows
 UNBOUNDED = re.compile(r"from (\d+) to (2147483647|9223372036854775807)")
 

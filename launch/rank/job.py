@@ -307,7 +307,7 @@ class Ranking(TrainingJob):
                     for scores in everything[:, point]
                 ]
                 mean, error = ranking.mean_and_reach(taus)
-                points[name].append({"step": step, "mean": mean, "reach_95": _plain(error)})
+                points[name].append({"step": step, "mean": mean, "reach_95": jobs.plain(error)})
         return points
 
 
@@ -331,12 +331,8 @@ def over_seeds(figures):
     for name in figures[0]:
         values = [row[name] for row in figures]
         mean, error = ranking.mean_and_reach(values)
-        merged |= {name: mean, f"{name}_reach_95": _plain(error), f"{name}_of_seeds": values}
+        merged |= {name: mean, f"{name}_reach_95": jobs.plain(error), f"{name}_of_seeds": values}
     return merged
-
-
-def _plain(value):
-    return None if np.isnan(value) else value
 
 
 SHOWN = {

@@ -31,6 +31,11 @@ def number_of(*arrays) -> int:
     return number
 
 
+def plain(value):
+    """A number as JSON has it: None for NaN."""
+    return None if np.isnan(value) else value
+
+
 class TrainingError(ValueError):
     """Training went astray."""
 

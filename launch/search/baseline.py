@@ -8,6 +8,7 @@ import numpy as np
 
 from bnao_jax.comparison import difference
 from bnao_jax.training import supernet as supernet_training
+from launch.run import job as jobs
 from launch.run.training_job import ACCURACY
 
 FOUND, RANDOM, SAME_SIZE = GROUPS = ("found", "random", "random of the same sizes")
@@ -43,6 +44,8 @@ class Baseline:
         pool = job.decisions.unseen(pool, job.decisions.keys(population.pool))
         size = min(self.settings.networks, len(population.pool), len(pool) // 2)
         best, random, rest = population.pool[population.best(size)], pool[:size], pool[size:]
+        if not self.settings.random:
+            return {FOUND: best}
         sizes, rows = np.log(job.cost_of(rest).params), []
         for wanted in np.log(job.cost_of(best).params):
             order = np.argsort(np.abs(sizes - wanted), kind="stable")
@@ -112,28 +115,33 @@ class Baseline:
         return {"group": group, "accuracy": accuracy, "judged": judged}
 
     def figures(self) -> dict:
-        """What result.json says: each random group against the found."""
+        """What result.json says: how good the found are, and each random group against them."""
         if not len(self.pool):
             return {}
-        parts = np.split(self.job.progress.baseline[1], len(GROUPS))
-        judged = dict(zip(self.groups, parts, strict=True))
-        images = min(len(self.job.images.test_labels), self.job.plan.scored_examples)
-        figures = {}
+        chosen_by, judged = (
+            dict(zip(self.groups, np.split(values, len(self.groups)), strict=True))
+            for values in self.job.progress.baseline
+        )
+        found = judged[FOUND]
+        facts = {
+            "networks": len(found),
+            "images": min(len(self.job.images.test_labels), self.job.plan.scored_examples),
+            "epochs": self.settings.epochs,
+        }
+        # Of equals none is the best: their mean.
+        chosen = found[chosen_by[FOUND] == chosen_by[FOUND].max()].mean()
+        figures = {"found": {"mean": float(found.mean()), "chosen": float(chosen), **facts}}
         for name, group in (("against_random", RANDOM), ("against_random_of_same_size", SAME_SIZE)):
-            against = difference(judged[FOUND], judged[group])
+            if group not in judged:
+                continue
+            against = difference(found, judged[group])
             figures[name] = {
-                "found": float(judged[FOUND].mean()),
+                "found": float(found.mean()),
                 "random": float(judged[group].mean()),
                 "difference": against.mean,
-                "low": _plain(against.low),
-                "high": _plain(against.high),
+                "low": jobs.plain(against.low),
+                "high": jobs.plain(against.high),
                 "verdict": against.verdict,
-                "networks": len(judged[group]),
-                "images": images,
-                "epochs": self.settings.epochs,
+                **facts,
             }
         return figures
-
-
-def _plain(value):
-    return None if np.isnan(value) else value

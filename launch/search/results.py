@@ -62,6 +62,11 @@ def summary(result, folder) -> str:
     lines = ["", "Best architecture", *_about(result["best"][0], kind)]
     if "against_random" in result:
         lines += ["", *_compared(result)]
+    elif "found" in result:
+        lines += [
+            "",
+            "Found: {mean:.4f}, mean of {networks} trained alone".format(**result["found"]),
+        ]
     spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
     return "\n".join([*lines, "", f"Time: {spent}", f"Files: {folder}/"])
 

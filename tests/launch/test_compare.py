@@ -9,7 +9,7 @@ import toys
 from bnao_jax.spaces.nasbench201.outline import everything, nasbench201_decisions
 from configs import tabular
 from launch.command import UsageError
-from launch.compare import job as compare_job
+from launch.compare import table as compare_job
 
 COLUMNS = ("cifar10_valid_acc_12ep", "cifar10_test_acc_200ep")
 

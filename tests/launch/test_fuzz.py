@@ -35,10 +35,17 @@ from bnao_jax.decisions import ArchitectureError
 from bnao_jax.spaces.nao.outline import nao_decisions
 from bnao_jax.spaces.nasbench201.outline import nasbench201_decisions
 from bnao_jax.spaces.shufflenet.outline import Outline
-from configs import cifar_train, quickstart, rank_nasbench201, rank_study, tabular
+from configs import (
+    cifar_train,
+    compare_quickstart,
+    quickstart,
+    rank_nasbench201,
+    rank_study,
+    tabular,
+)
 from launch import command
 from launch.command import UsageError
-from launch.compare import job as compare_job
+from launch.compare import table as compare_job
 from launch.config.plan import plan, read
 from launch.inputs import architectures
 from launch.inspect import __main__ as inspect_main
@@ -266,8 +273,14 @@ def test_any_file_of_architectures(content, tmp_path_factory):
 
 # The other launchers.
 
-JOBS = {"rank": rank_nasbench201, "study": rank_study, "comparison": tabular, "train": cifar_train}
+JOBS = {
+    **{"rank": rank_nasbench201, "study": rank_study, "train": cifar_train},
+    **{"comparison": tabular, "systems": compare_quickstart},
+}
 CHECKS = {"rank": rank_job.check, "study": study.check, "comparison": compare_job.check}
+
+
+OF_ONE = ["systems.spos.supernet.epochs", "systems.bonas.search.strategy", "systems.nao_ws"]
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -275,7 +288,8 @@ CHECKS = {"rank": rank_job.check, "study": study.check, "comparison": compare_jo
 @given(data=st.data())
 def test_any_command_line_of_the_other_jobs(name, data):
     module = JOBS[name]
-    field = st.sampled_from(sorted(name for name, _ in leaves(module.get_config())))
+    fields = [name for name, _ in leaves(module.get_config())] + OF_ONE * (name == "systems")
+    field = st.sampled_from(sorted(fields))
     one = st.builds("--config.{}={}".format, field, VALUES)
     words = data.draw(st.lists(one, max_size=3))
     text = data.draw(st.just("naonet_v2") | VALUES | damaged_rows())

@@ -223,6 +223,20 @@ def test_masks_have_the_tree_of_the_weights_and_broadcast_to_it(space, pool):
     jax.tree.map(check, masks, shapes)
 
 
+def test_float64_on_demand_breaks_no_supernet(space, pool):
+    """Where a user has switched float64 on, steps are traced, and stay float32."""
+    shapes = shapes_shared(space, pool[0])
+    with jax.enable_x64(True):
+        net, images = space.supernet(jnp.float32), jnp.zeros((4, *IMAGE), jnp.float32)
+
+        def loss(params, row):
+            return net.apply({"params": params}, images, row).sum()
+
+        value, gradient = jax.eval_shape(jax.value_and_grad(loss), shapes, jnp.asarray(pool[0]))
+    assert value.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype(jnp.float32)}
+
+
 def test_initial_weights_are_those_of_the_supernet(space, pool, key):
     shapes = shapes_shared(space, pool[0])
     weights = space.initial_weights(key, IMAGE)

@@ -75,6 +75,7 @@ LAUNCHERS = {
     **{f"launch/{name}": (f"launch.{name}", *INPUTS) for name in COMMANDS},
 }
 LAUNCHERS["launch/search"] += ("launch.report",)  # which it writes at its end
+LAUNCHERS["launch/compare"] += ("launch.search",)  # which it runs
 for name in ("benchmark", "compile"):
     LAUNCHERS[f"launch/{name}"] += ("configs.cifar",)  # where no config is given
 ROOMS = LIBRARY | LAUNCHERS

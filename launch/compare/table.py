@@ -1,4 +1,4 @@
-"""The comparison job: searches of several strategies on a table, side by side."""
+"""Strategies compared on a table of known accuracies, without any training."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import numpy as np
 
 from bnao_jax.search import begin, search
 from launch.command import UsageError, enable_compilation_cache
-from launch.compare import plot
+from launch.compare import plots
 from launch.inputs.ground_truth import load_truth
 from launch.plots import style
 from launch.run import job as jobs
@@ -98,7 +98,7 @@ class Comparison:
                     workdir.write_pool(self.folder / workdir.SEARCHES, self.rows.values())
                     advance(1, f"{name}, seed {seed}")
         result = self.result()
-        style.write_png(self.folder, regret=plot.regret(result))
+        style.write_png(self.folder, regret=plots.regret(result))
         workdir.write_json(self.folder / workdir.COMPARISON, result)
         print(summary(result, self.folder))
 
