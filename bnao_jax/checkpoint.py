@@ -7,6 +7,7 @@ import contextlib
 import json
 import pathlib
 import shutil
+import time
 import zlib
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ import orbax.checkpoint as ocp
 from flax import serialization, traverse_util
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
+from bnao_jax import files
+
+ATTEMPTS, PAUSE = 20, 0.2  # to read a folder whose checkpoints come and go; seconds
 KEPT = 2  # newest ones: if the last is damaged, the one before it remains
 
 
@@ -65,31 +69,114 @@ def fill(template, arrays):
     return serialization.from_state_dict(template, state)
 
 
-class Checkpoints:
-    """The checkpoints in a folder: the newest two, and the best one by score.
+def read(folder, *, best=False) -> Checkpoint | None:
+    """The newest sound checkpoint in a folder, or the best one; None if there is none.
 
-    Belongs to one process; others neither write nor wait.
+    Changes nothing there, and waits for nobody: a run that writes to the folder goes on. What that
+    run removes while it is read counts as never seen.
+
+    Raises:
+      CheckpointError: all are damaged, or what is wanted cannot be read.
+    """
+    folder = pathlib.Path(folder).absolute()
+    for _ in range(ATTEMPTS):
+        scores = {n: _score(folder, n) for n in _numbers(folder)}
+        scored = [n for n in scores if scores[n] is not None]
+        order = sorted(scores, reverse=True)
+        if best and scored:
+            order = [max(scored, key=lambda n: (scores[n], n))]
+        errors = {}
+        for number in order:
+            try:
+                return _read(folder, number)
+            except Exception as error:  # Orbax and TensorStore raise a dozen kinds
+                errors[number] = error
+        if not errors:
+            return None
+        time.sleep(PAUSE)  # what is being removed is gone by then
+        if errors.keys() <= set(_numbers(folder)):
+            break
+    number, error = next(iter(errors.items()))
+    raise CheckpointError(
+        f"checkpoint {number} of {folder} cannot be read: {_first_line(error)}"
+    ) from error
+
+
+def _numbers(folder):
+    """The numbers of the checkpoints that are written."""
+    try:
+        return [int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir()]
+    except OSError:
+        return []
+
+
+def _score(folder, number):
+    """The score of a checkpoint; None where it has none."""
+    try:
+        text = files.read_text(folder / str(number) / "metrics" / "metrics", links=False)
+        score = json.loads(text)["score"]
+        return score if isinstance(score, float) else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _read(folder, number):
+    path = folder / str(number)
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(), multiprocessing_options=_alone()) as io:
+        restored = io.restore(
+            path,
+            args=ocp.args.Composite(
+                arrays=ocp.args.StandardRestore(), index=ocp.args.JsonRestore()
+            ),
+        )
+    index, arrays = restored.index, {}
+    if index.get("crc32") != _crc32_of(index.get("arrays"), index.get("facts")):
+        raise CheckpointError("its index is not what was written")
+    for name, entry in index["arrays"].items():
+        dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
+        empty = 0 in shape
+        leaf = np.zeros(shape, dtype) if empty else np.asarray(restored.arrays[name])
+        if (leaf.dtype, leaf.shape, _crc32(leaf)) != (dtype, shape, entry["crc32"]):
+            raise CheckpointError(f"{name} is not what was written")
+        arrays[name] = leaf
+    return Checkpoint(number, arrays, index["facts"])
+
+
+def _crc32_of(*values):
+    """The checksum of JSON values, however their text is laid out."""
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
+
+
+def _alone():
+    """This process reads and writes by itself; others neither write nor wait."""
+    process = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix="checkpoints"
+    )
+
+
+class Checkpoints:
+    """The checkpoints in a folder, for the one who writes them: the newest two, and the best.
+
+    Belongs to one process, and opening it removes what an earlier one has left half-written; to
+    look into a folder of somebody else, use `read`.
     """
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder).absolute()
         score = lambda metrics: metrics["score"]
         best = policy.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
-        process = jax.process_index()
-        standalone = ocp.options.MultiprocessingOptions(
-            primary_host=process, active_processes={process}, barrier_sync_key_prefix="checkpoints"
-        )
         self._options = ocp.CheckpointManagerOptions(
             preservation_policy=policy.AnyPreservationPolicy([policy.LatestN(KEPT), best]),
             best_fn=score,  # without it scores are not written
-            multiprocessing_options=standalone,
+            multiprocessing_options=_alone(),
             cleanup_tmp_directories=True,
             create=False,
         )
         self._damaged = []
         self.folder.mkdir(parents=True, exist_ok=True)
         for path in self.folder.glob("[0-9]*/metrics/metrics"):
-            if not _is_score(path):  # it would keep the manager from opening
+            if _score(self.folder, path.parts[-3]) is None:  # it would keep the manager shut
                 self._set_aside(path.parent.parent, "its score cannot be read")
         self._open()
 
@@ -105,17 +192,19 @@ class Checkpoints:
           score: of this checkpoint, higher is better, if it competes to be the best.
         """
         arrays = flat(tree)
-        index = {
-            name: {"dtype": str(leaf.dtype), "shape": leaf.shape, "crc32": _crc32(leaf)}
+        entries = {
+            name: {"dtype": str(leaf.dtype), "shape": list(leaf.shape), "crc32": _crc32(leaf)}
             for name, leaf in arrays.items()
         }
+        facts = json.loads(json.dumps(facts))
+        index = {"arrays": entries, "facts": facts, "crc32": _crc32_of(entries, facts)}
         # Orbax stores no empty arrays; the index lists them.
         stored = {name: leaf for name, leaf in arrays.items() if leaf.size}
         number = max(self._manager.all_steps(), default=0) + 1
         with self._reporting(number):
             args = ocp.args.Composite(
                 arrays=ocp.args.StandardSave(stored),
-                index=ocp.args.JsonSave({"arrays": index, "facts": facts}),
+                index=ocp.args.JsonSave(index),
             )
             metrics = None if score is None else {"score": float(score)}
             if not self._manager.save(number, args=args, metrics=metrics):
@@ -149,7 +238,7 @@ class Checkpoints:
         checkpoint = None
         for number in sorted(self._manager.all_steps(), reverse=True):
             try:
-                checkpoint = self._read(number)
+                checkpoint = _read(self.folder, number)
                 break
             except Exception as error:  # Orbax and TensorStore raise a dozen kinds
                 passing = isinstance(error, MemoryError | OSError)  # a later attempt may succeed
@@ -169,38 +258,6 @@ class Checkpoints:
             self._manager.close()
             self._open()
         return checkpoint
-
-    def best(self) -> Checkpoint | None:
-        """The one with the highest score, None if none has one.
-
-        Raises:
-          CheckpointError: it is damaged, or cannot be read at present.
-        """
-        if (number := self._manager.best_step()) is None:
-            return None
-        try:
-            return self._read(number)
-        except Exception as error:  # Orbax and TensorStore raise a dozen kinds
-            raise CheckpointError(
-                f"checkpoint {number} of {self.folder} cannot be read: {_first_line(error)}"
-            ) from error
-
-    def _read(self, number):
-        restored = self._manager.restore(
-            number,
-            args=ocp.args.Composite(
-                arrays=ocp.args.StandardRestore(), index=ocp.args.JsonRestore()
-            ),
-        )
-        arrays = {}
-        for name, entry in restored.index["arrays"].items():
-            dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
-            empty = np.zeros(shape, dtype)
-            leaf = np.asarray(restored.arrays[name]) if empty.size else empty
-            if (leaf.dtype, leaf.shape, _crc32(leaf)) != (dtype, shape, entry["crc32"]):
-                raise CheckpointError(f"{name} is not what was written")
-            arrays[name] = leaf
-        return Checkpoint(number, arrays, restored.index["facts"])
 
     def _set_aside(self, path, reason):
         """Moves a checkpoint out of the way; nothing is deleted."""
@@ -225,13 +282,6 @@ class Checkpoints:
         # The error of the block is the one to report.
         with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
             self.close()
-
-
-def _is_score(path):
-    try:
-        return isinstance(json.loads(path.read_text(encoding="utf-8"))["score"], float)
-    except (ValueError, LookupError, TypeError):
-        return False
 
 
 def _crc32(leaf):

@@ -8,10 +8,13 @@ columns of accuracies in percent, named `DATASET_PART_acc_EPOCHSep`, for example
 import csv
 import dataclasses
 import gzip
+import io
 import re
+import zlib
 
 import numpy as np
 
+from bnao_jax import files
 from bnao_jax.decisions import ArchitectureError, Decisions
 
 ARCHITECTURE = "arch_str"
@@ -60,17 +63,24 @@ def load(path, decisions: Decisions) -> GroundTruth:
         an accuracy is no number from 0 to 100. It names the line.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = files.read(path)
         if content.startswith(GZIP):
-            content = gzip.decompress(content)
+            content = _decompressed(content)
         lines = content.decode("utf-8").splitlines()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise GroundTruthError(f"{path} cannot be read: {error}") from None
     try:
         return _table(csv.DictReader(lines), decisions)
     except (GroundTruthError, csv.Error) as error:
         raise GroundTruthError(f"{path}: {error}") from None
+
+
+def _decompressed(content):
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        text = file.read(files.MOST + 1)
+    if len(text) > files.MOST:
+        raise OSError(f"it holds more than {files.MOST} bytes")
+    return text
 
 
 def _table(reader, decisions):

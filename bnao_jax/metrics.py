@@ -5,6 +5,8 @@ import math
 import os
 import time
 
+from bnao_jax import files
+
 
 class MetricsWriter:
     """Appends rows to a file, one JSON object a line; `path=None` writes nothing.
@@ -16,21 +18,27 @@ class MetricsWriter:
       position: bytes of an earlier run that stay; what came after them is dropped.
       seconds: of that run, added to its rows' time.
       on_row: None for nobody.
+      on_damage: is told what of the earlier run is not there, or cannot be read.
     """
 
-    def __init__(self, path, *, position=0, seconds=0.0, on_row=None):
+    def __init__(self, path, *, position=0, seconds=0.0, on_row=None, on_damage=lambda text: None):
         self._file, self._on_row = None, on_row or (lambda row: None)
         self._start = time.monotonic() - seconds
         if path is not None:
-            self._file = open(path, "a", encoding="utf-8")
-            os.truncate(path, min(position, self.position))
-            if on_row:
-                self._replay(path)
+            self._file = files.open_file(path, "a", links=False)
+            if (there := self.position) < position:
+                on_damage(f"{path} lacks {position - there} bytes that were written to it")
+            os.ftruncate(self._file.fileno(), min(position, there))
+            self._replay(path, on_damage)
 
-    def _replay(self, path):
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                self._on_row(json.loads(line))
+    def _replay(self, path, on_damage):
+        for number, line in enumerate(files.read(path, links=False).split(b"\n"), 1):
+            try:
+                row = json.loads(line or b"{}")
+                if line:
+                    self._on_row(row)
+            except (ValueError, LookupError, TypeError, RecursionError):
+                on_damage(f"line {number} of {path} is damaged")
 
     @property
     def position(self) -> int:

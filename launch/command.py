@@ -1,6 +1,5 @@
 """What all entry points share: flags, one-line errors, the compilation cache."""
 
-import contextlib
 import gc
 import itertools
 import os
@@ -11,6 +10,8 @@ import warnings
 
 from absl import flags, logging
 from ml_collections import config_flags
+
+from bnao_jax import files
 
 ARGV = []  # the command line with its --flagfile read; `run` fills it before anything looks
 CONFIG = config_flags.DEFINE_config_file(
@@ -146,9 +147,10 @@ def read_lines(flag):
     """The lines of the UTF-8 file that a flag names, "-" being standard input."""
     path, name = flag.value, flag.name
     try:
-        with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
-            text = file.read(LARGEST + 1)
-        if len(text) > LARGEST:  # a device that could be read for ever
+        if path != "-":
+            return files.read_text(path, most=LARGEST).splitlines()
+        text = sys.stdin.buffer.read(LARGEST + 1)
+        if len(text) > LARGEST:
             raise UsageError(f"--{name}={path} holds more than {LARGEST} bytes")
         return text.decode("utf-8").splitlines()
     except UnicodeDecodeError:

@@ -16,6 +16,7 @@ import os
 
 import numpy as np
 
+from bnao_jax import files
 from bnao_jax.data.images import DataError, ImageData
 
 KEYS = ("images", "labels", "ids", "test_images", "test_labels", "classes")
@@ -40,7 +41,7 @@ def load_arrays(path: str | os.PathLike | None) -> ImageData:
 
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
-        with open(path, "rb") as file:  # np.load leaves a broken archive's file open
+        with files.open_file(path) as file:  # np.load leaves a broken archive's file open
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path}: holds a single array, allowed is an .npz archive")

@@ -1,10 +1,13 @@
 """Whole systems compared: searches of several seeds, each with its own supernet, judged alike."""
 
+import gc
 import json
 import time
 
+import jax
 import numpy as np
 
+from bnao_jax import files
 from bnao_jax.comparison import interval, paired
 from bnao_jax.parallel import from_first
 from launch.command import UsageError
@@ -30,7 +33,7 @@ def run(plan, folder, *, restart=False) -> int:
         if from_first({"done": path and finished(path)})["done"]:
             return 0
         if path is not None:
-            workdir.write(path / workdir.CONFIG, plan.text + "\n")
+            files.write(path / workdir.CONFIG, plan.text + "\n")
         return Comparison(plan, path, folder).work()
 
 
@@ -66,6 +69,10 @@ class Comparison:
                 print(f"\n{here}{self.left(place, before, started)}", flush=True)
             search = of_seed(self.plan.systems[name], seed)
             status = search_job.run(search, f"{self.folder}/{name}-{seed}")
+            # Programs that stayed would, after a dozen searches, exhaust the maps that Linux allows
+            # a process.
+            jax.clear_caches()
+            gc.collect()
             if not from_first({"done": self.is_done((name, seed))})["done"]:
                 if self.path is not None:
                     print(f"so is the comparison (--workdir={self.folder})", flush=True)
@@ -102,8 +109,8 @@ class Comparison:
         """What a finished search has reached, a row of searches.jsonl."""
         folder, settings = self.of(name, seed), self.plan.systems[name].settings
         try:
-            result = json.loads((folder / workdir.RESULT).read_text(encoding="utf-8"))
-            lines = (folder / workdir.BASELINE).read_text(encoding="utf-8").splitlines()
+            result = json.loads(files.read_text(folder / workdir.RESULT, links=False))
+            lines = files.read_text(folder / workdir.BASELINE, links=False).splitlines()
             networks = [row for row in map(json.loads, lines) if row["group"] == FOUND]
             return {
                 "system": name,

@@ -6,6 +6,7 @@ import time
 import jax
 import numpy as np
 
+from bnao_jax import files
 from bnao_jax.search import begin, search
 from launch.command import UsageError, enable_compilation_cache
 from launch.compare import plots
@@ -26,7 +27,7 @@ def run(plan, folder, *, restart=False) -> int:
     with workdir.claimed(folder, json.loads(plan.text), restart=restart) as path:
         if finished(path):
             return 0
-        workdir.write(path / workdir.CONFIG, plan.text + "\n")
+        files.write(path / workdir.CONFIG, plan.text + "\n")
         enable_compilation_cache(plan.settings.compilation_cache)
         Comparison(plan, path).work()
     return 0
@@ -69,7 +70,7 @@ class Comparison:
     def done(self):
         """The searches that an earlier run has finished."""
         try:
-            text = (self.folder / workdir.SEARCHES).read_text(encoding="utf-8")
+            text = files.read_text(self.folder / workdir.SEARCHES, links=False)
             rows = [json.loads(line) for line in text.splitlines()]
             searches = {(row["strategy"], int(row["seed"])): row for row in rows}
             others = [row for row in rows if row["truth"] != self.number]

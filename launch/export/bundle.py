@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
+from bnao_jax import files
 from bnao_jax.data import normalise
 from bnao_jax.export import PLATFORMS, flat_weights, program
 from bnao_jax.spaces.shipped import NetworkSettings, SpaceSettings, make
@@ -50,7 +51,7 @@ def export(folder, out, *, checkpoint, batch_sizes, platforms, average):
         about = {"checkpoint": source.number, "platforms": list(platforms)}
         workdir.write_json(out / ARCHITECTURE, facts | about)
         first = program_name(None if None in sizes else sizes[0])
-        workdir.write(out / README, _readme(facts, first, sizes))
+        files.write(out / README, _readme(facts, first, sizes))
     except OSError as error:
         raise UsageError(f"--out={out} cannot be written: {error}") from None
     for path in sorted(out.iterdir()):

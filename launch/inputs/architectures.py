@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+from bnao_jax import files
 from launch.command import UsageError
 from launch.config.plan import named as said_of
 from launch.run import workdir
@@ -42,7 +43,7 @@ def _is_there(path):
 def _of_folder(path):
     """The best architecture of a search, or the one that was trained there."""
     try:
-        result = json.loads((path / workdir.RESULT).read_text(encoding="utf-8"))
+        result = json.loads(files.read_text(path / workdir.RESULT, links=False))
         text = result["best"][0]["arch"] if "best" in result else result["arch"]
     except OSError as error:
         raise UsageError(
@@ -57,7 +58,7 @@ def _of_folder(path):
 
 def _of_file(path):
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = files.read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--arch={path} cannot be read: {error}") from None
     lines = [line for line in (line.split("#")[0].strip() for line in lines) if line]

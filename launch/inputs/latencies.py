@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnao_jax import files
 from bnao_jax.decisions import ArchitectureError
 from bnao_jax.latency import LatencyModel
 from launch.command import UsageError
@@ -56,8 +57,7 @@ def load_latencies(settings, space, image_shape) -> Latencies:
 def _read(path, batch, decisions):
     """Pool and median seconds of a table's lines at a batch size."""
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
+        lines = files.read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     pool, seconds, batches = [], [], set()

@@ -10,7 +10,8 @@ import numpy as np
 from flax import errors, traverse_util
 from flax import linen as nn
 
-from bnao_jax.checkpoint import CheckpointError, Checkpoints
+from bnao_jax import checkpoint as checkpoint_files
+from bnao_jax.checkpoint import CheckpointError
 from bnao_jax.training import network as network_training
 from launch.command import UsageError
 from launch.config import schema
@@ -109,9 +110,7 @@ def read_checkpoint(folder, which=BEST):
     if not path.is_dir():
         raise UsageError(f"--workdir={folder} holds no checkpoints")
     try:
-        with Checkpoints(path) as checkpoints:
-            checkpoint = checkpoints.best() if which == BEST else None
-            checkpoint = checkpoint or checkpoints.newest()
+        checkpoint = checkpoint_files.read(path, best=which == BEST)
     except CheckpointError as error:
         raise UsageError(f"--workdir={folder}: {error}") from None
     if checkpoint is None:

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+from bnao_jax import files
 from launch.command import UsageError
 from launch.inputs.trained import NEWEST, part_of, read_checkpoint
 from launch.run import workdir
@@ -21,7 +22,7 @@ def shared_weights(settings) -> dict:
     """
     folder, what = pathlib.Path(settings.warm_start).expanduser(), "config.warm_start"
     try:
-        before = json.loads((folder / workdir.CONFIG).read_text(encoding="utf-8"))
+        before = json.loads(files.read_text(folder / workdir.CONFIG, links=False))
         theirs = {name: _field(before, name) for name in (*ALIKE, "network.cells")}
     except (OSError, ValueError, LookupError, TypeError):
         raise UsageError(f"{what}={folder} holds no search that can be read") from None

@@ -17,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from bnao_jax import files
+
 INK, PAPER = "#1b1d22", "#ffffff"
 DARK_INK, DARK_PAPER = "#e6e6e6", "#16181d"
 COLOURS = (
@@ -88,7 +90,9 @@ def plain_figure(title, horizontal, vertical):
 def write_png(folder, **figures):
     """Writes each figure as NAME.png."""
     for name, fig in figures.items():
-        fig.savefig(folder / f"{name}.png", dpi=150)
+        content = io.BytesIO()
+        fig.savefig(content, format="png", dpi=150)
+        files.write(folder / f"{name}.png", content.getvalue())
 
 
 def style():
@@ -144,7 +148,9 @@ def write(folder, name, fig, title, description, *, scales=SCALES) -> Picture:
     """
     # The canvases draw once; `savefig` would draw twice.
     fig.set(dpi=120, facecolor=PAPER)
-    FigureCanvasAgg(fig).print_png(folder / f"{name}.png")
+    content = io.BytesIO()
+    FigureCanvasAgg(fig).print_png(content)
+    files.write(folder / f"{name}.png", content.getvalue())
     fig.set_layout_engine("none")  # it is laid out by now
     fig.set_facecolor("none")
     content = io.BytesIO()
@@ -158,7 +164,7 @@ def write(folder, name, fig, title, description, *, scales=SCALES) -> Picture:
     css = xml.Element("style")
     css.text = FILE_STYLE
     root.insert(0, css)
-    (folder / f"{name}.svg").write_text(xml.tostring(root, encoding="unicode"), encoding="utf-8")
+    files.write(folder / f"{name}.svg", xml.tostring(root, encoding="unicode"))
     return Picture(name, title, description, inline, *widths)
 
 

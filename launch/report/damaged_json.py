@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 
+from bnao_jax import files
+
 LARGEST_FILE = 200_000_000  # bytes
 MOST = 2**53  # the largest whole number that every JSON reader keeps exactly
 BAD_JSON = (ValueError, RecursionError)
@@ -40,10 +42,8 @@ def _text_of(folder, name, missing, absent):
     """The text of a file; "" where it is missing, which is noted."""
     path = folder / name
     try:
-        if path.stat().st_size > LARGEST_FILE or not path.is_file():
-            missing.append(f"{name} is no file of at most {LARGEST_FILE // 1_000_000} MB")
-            return ""
-        if not (content := path.read_text(encoding="utf-8", errors="replace")):
+        content = files.read(path, links=False, most=LARGEST_FILE).decode("utf-8", "replace")
+        if not content:
             missing.append(f"{name} is empty")
         return content
     except OSError as error:

@@ -12,6 +12,7 @@ import shutil
 import jinja2
 from markupsafe import Markup
 
+from bnao_jax import files
 from launch.command import UsageError
 from launch.plots import style
 from launch.report import facts, search_folder, sections
@@ -38,7 +39,7 @@ def report(folder, others=(), truth=None) -> pathlib.Path:
         _make_room(run.folder, pictures)
         with style.style():
             body = list(sections.sections(run, compared, accuracies, pictures))
-        workdir.write(run.folder / workdir.REPORT, page(run, body))
+        files.write(run.folder / workdir.REPORT, page(run, body))
     except OSError as error:
         raise UsageError(f"--workdir={folder} cannot be written: {error}") from None
     return run.folder / workdir.REPORT

@@ -9,7 +9,7 @@ import zlib
 import jax
 import numpy as np
 
-from bnao_jax import oneshot
+from bnao_jax import files, oneshot
 from bnao_jax.checkpoint import CheckpointError, Checkpoints
 from bnao_jax.metrics import MetricsWriter
 from bnao_jax.parallel import from_first
@@ -91,9 +91,9 @@ def finished_by(name, what, summary):
 
     def finished(folder) -> bool:
         try:
-            text = (folder / name).read_text(encoding="utf-8")
+            text = files.read_text(folder / name, links=False)
             lines = summary(json.loads(text), folder)
-        except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return False
         print(f"This {what} is finished; --restart begins anew.\n{lines}")
         return True
@@ -184,14 +184,20 @@ class Job:
         path, on_row = self.folder and self.folder / workdir.METRICS, None
         if self.folder is not None and self.settings.tensorboard:
             on_row = held.enter_context(events_of(self.folder / workdir.EVENTS, seconds))
-        self.metrics = MetricsWriter(path, position=position, seconds=seconds, on_row=on_row)
+        self.metrics = MetricsWriter(
+            path,
+            position=position,
+            seconds=seconds,
+            on_row=on_row,
+            on_damage=lambda text: self.say(f"warning: {text}"),
+        )
         held.callback(self.metrics.close)
         jax.monitoring.register_event_duration_secs_listener(self.on_duration)
         held.callback(jax.monitoring.unregister_event_duration_listener, self.on_duration)
 
     def describe(self):
         """Writes what the job is and what it runs on."""
-        workdir.write(self.folder / workdir.CONFIG, self.plan.text + "\n")
+        files.write(self.folder / workdir.CONFIG, self.plan.text + "\n")
         workdir.write_json(self.folder / workdir.MACHINE, machine.facts(self.devices))
 
     def on_duration(self, event, seconds, **facts):

@@ -9,6 +9,7 @@ import tempfile
 import filelock
 from ml_collections import ConfigDict
 
+from bnao_jax import files
 from launch.command import UsageError
 
 POOL, BASELINE, RESULT = "pool.jsonl", "baseline.jsonl", "result.json"
@@ -17,6 +18,8 @@ SEARCHES, COMPARISON = "searches.jsonl", "comparison.json"
 METRICS, CONFIG, NETWORK = "metrics.jsonl", "config.json", "network.json"
 MACHINE, CHECKPOINTS, LOCK = "machine.json", "checkpoints", "lock"
 EVENTS, REPORT, PICTURES = "tensorboard", "report.html", "report"
+# What a run writes into, not anew.
+OURS = (LOCK, METRICS, CHECKPOINTS, "damaged", EVENTS, PICTURES)
 # Fields that may change when a run is continued: they change how it runs, not what it finds.
 FREE = (
     *("devices", "compilation_cache", "checkpoint_every_steps", "checkpoint_every_seconds"),
@@ -45,6 +48,7 @@ def claimed(path, config, *, restart=False):
                 with _locked(folder):
                     _set_aside(folder)
             folder.mkdir(parents=True, exist_ok=True)
+            _check_links(folder)
             with tempfile.TemporaryFile(dir=folder):
                 pass
             held.enter_context(_locked(folder))
@@ -59,6 +63,19 @@ def claimed(path, config, *, restart=False):
                 with contextlib.suppress(OSError):
                     (folder / LOCK).unlink(missing_ok=True)
                     folder.rmdir()
+
+
+def _check_links(folder):
+    """Raises UsageError where a run would write through a link to somewhere else."""
+    paths = [folder / name for name in OURS]
+    for within in (path for path in paths if path.is_dir() and not path.is_symlink()):
+        paths += within.rglob("*")
+    for path in paths:
+        if path.is_symlink():
+            raise UsageError(
+                f"--workdir={folder}: {path.relative_to(folder)} is a link; what a run writes lies "
+                "in its folder"
+            )
 
 
 @contextlib.contextmanager
@@ -81,8 +98,8 @@ def _check(folder, config):
             )
         return
     try:
-        before = fields_of(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-    except (ValueError, AttributeError):
+        before = fields_of(json.loads(files.read_text(folder / CONFIG, links=False)))
+    except (OSError, ValueError, AttributeError):
         raise UsageError(
             f"--workdir={folder}: its {CONFIG} cannot be read; choose another folder, or --restart "
             "to set that one aside"
@@ -118,22 +135,14 @@ def _set_aside(folder):
     folder.rename(kept)
 
 
-def write(path, text):
-    """Writes a file in one move: a reader sees the old one or the new one."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)  # a stranger's may be a link to elsewhere
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, path)
-
-
 def write_json(path, value):
     """Writes a value as indented JSON."""
-    write(path, json.dumps(value, indent=2) + "\n")
+    files.write(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_pool(path, rows):
     """Writes dicts as JSON lines."""
-    write(path, "".join(json.dumps(row) + "\n" for row in rows))
+    files.write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_config(folder) -> ConfigDict:
@@ -162,7 +171,7 @@ def read_network(folder) -> dict:
 
 def _read_json(folder, name):
     try:
-        value = json.loads((folder / name).read_text(encoding="utf-8"))
+        value = json.loads(files.read_text(folder / name, links=False))
     except OSError as error:
         raise UsageError(f"--workdir={folder}: {name}: {error.strerror}") from None
     except ValueError:

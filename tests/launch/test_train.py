@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toys
 
-from bnao_jax.checkpoint import Checkpoints
+from bnao_jax import checkpoint
 from bnao_jax.measures import Measures
 from configs import cifar_train
 from launch.command import UsageError
@@ -58,8 +58,7 @@ def ends(folder):
     result = json.loads((folder / workdir.RESULT).read_text())
     del result["seconds"]
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    with Checkpoints(folder / workdir.CHECKPOINTS) as checkpoints:
-        newest, best = checkpoints.newest(), checkpoints.best()
+    newest, best = (checkpoint.read(folder / workdir.CHECKPOINTS, best=b) for b in (False, True))
     return result, [row | {"seconds": 0} for row in rows], newest.arrays, best.arrays
 
 

@@ -1,6 +1,10 @@
 """Checkpoints give back what was saved, or say why not."""
 
+import json
+import pathlib
 import shutil
+import subprocess
+import sys
 from typing import NamedTuple
 
 import jax
@@ -8,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from bnao_jax.checkpoint import CheckpointError, Checkpoints, fill, flat
+from bnao_jax.checkpoint import CheckpointError, Checkpoints, fill, flat, read
 
 
 class Toy(NamedTuple):
@@ -103,9 +107,27 @@ def damage_of_index(path):
     next(path.glob("index/*")).write_text('{"arrays": {"pool": ')
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_by_truncation, damage_by_flipping, damage_by_removal, damage_of_index]
+def change_of_facts(path):
+    """A fact that is another one of the same form."""
+    (file,) = (file for file in path.glob("index/*") if '"arrays"' in file.read_text())
+    index = json.loads(file.read_text())
+    file.write_text(json.dumps(index | {"facts": index["facts"] + 5}))
+
+
+def change_of_a_shape(path):
+    (file,) = (file for file in path.glob("index/*") if '"arrays"' in file.read_text())
+    index = json.loads(file.read_text())
+    index["arrays"]["pool"]["shape"] = [2**40, 2**20]
+    file.write_text(json.dumps(index))
+
+
+DAMAGES = (
+    *(damage_by_truncation, damage_by_flipping, damage_by_removal, damage_of_index),
+    *(change_of_facts, change_of_a_shape),
 )
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(folder, damage):
     checkpoints = Checkpoints(folder)
     for number in (1, 2):
@@ -153,3 +175,52 @@ def test_a_vanished_folder_is_reported(folder):
     shutil.rmtree(folder)
     with pytest.raises(CheckpointError, match="has vanished"):
         checkpoints.save(toy(), 1)
+
+
+# Reading what others write.
+
+
+def snapshot(folder):
+    return {path: path.is_dir() or path.read_bytes() for path in folder.parent.rglob("*")}
+
+
+@pytest.mark.parametrize("damage", [lambda path: None, *DAMAGES])
+def test_a_reader_changes_nothing(folder, damage):
+    assert read(folder) is None and not folder.exists()
+    with Checkpoints(folder) as checkpoints:
+        for number, score in ((1, 0.9), (2, 0.5), (3, None)):
+            checkpoints.save(toy(fill_with=number), number, score=score)
+    (folder / "4.orbax-checkpoint-tmp").mkdir()  # as a writer has it that is at work
+    (folder / "4.orbax-checkpoint-tmp" / "part").write_text("half")
+    damage(folder / "3")
+    before = snapshot(folder)
+    assert read(folder).facts in (2, 3) and read(folder, best=True).facts == 1
+    damage_by_flipping(folder / "1")
+    before |= snapshot(folder / "1")
+    with pytest.raises(CheckpointError, match="checkpoint 1 of .* cannot be read"):
+        read(folder, best=True)
+    assert snapshot(folder) == before | snapshot(folder)
+
+
+WRITER = """
+import sys, numpy as np
+from bnao_jax.checkpoint import Checkpoints
+with Checkpoints(sys.argv[1]) as checkpoints:
+    for number in range(40):
+        checkpoints.save({"pool": np.full(1000, number)}, number, score=float(number % 3))
+"""
+
+
+def test_a_reader_and_a_writer_do_not_disturb_each_other(folder):
+    """The writer ends well, and the reader finds a checkpoint at every look."""
+    command = [sys.executable, "-c", WRITER, str(folder)]
+    root = pathlib.Path(__file__).parents[2]
+    seen = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root) as writer:
+        while writer.poll() is None:
+            if checkpoint := read(folder, best=len(seen) % 2):
+                assert (checkpoint.arrays["pool"] == checkpoint.facts).all()
+                seen.append(checkpoint.facts)
+            assert not seen or checkpoint is not None
+        assert writer.returncode == 0, writer.stderr.read()
+    assert len(set(seen)) > 3

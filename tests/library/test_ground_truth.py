@@ -1,6 +1,7 @@
 """Tables of known accuracies, and what may be wrong with them."""
 
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -73,3 +74,33 @@ def test_the_benchmark_s_table():
     for name, row in (("cifar10", 6_111), ("cifar100", 9_930)):
         best = nasbench201_decisions().parse(NasBench201Space.published[f"nasbench201_{name}"])
         np.testing.assert_array_equal(best, truth.pool[row])
+
+
+def test_any_damage_to_a_compressed_table(tmp_path):
+    """A bit, an end or a part that is another: a table, or the error that is documented."""
+    draw, path = np.random.default_rng(0), tmp_path / "table.csv.gz"
+    text = "\n".join(["arch_str,cifar10_test_acc_200ep", f"{SPACE.format([0, 1])},90.1"])
+    whole, refused = gzip.compress(text.encode()), 0
+    for _ in range(400):
+        content = bytearray(whole)
+        at = draw.integers(2, len(content))  # the first two say that it is compressed
+        kind = draw.integers(3)
+        if kind == 0:
+            content[at] ^= 1 << draw.integers(8)
+        elif kind == 1:
+            del content[at:]
+        else:
+            content[at:at] = draw.bytes(3)
+        path.write_bytes(content)
+        try:
+            ground_truth.load(path, SPACE)
+        except GroundTruthError:
+            refused += 1
+    assert refused > 100
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(GroundTruthError, match="is no regular file"):
+            ground_truth.load(path, SPACE)
