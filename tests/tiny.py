@@ -14,7 +14,6 @@ import threading
 
 import conftest  # noqa: F401  names the tiny operations, and asks for eight devices
 import jax
-import toys
 import widths_space  # noqa: F401  names its space
 
 from configs import quickstart
@@ -106,6 +105,7 @@ class Assassin:
 
 def main():
     """Runs the search with what the arguments ask for."""
+    from launch.config.plan import plan
     from launch.run import processes
     from launch.search import job as search_job
 
@@ -120,15 +120,20 @@ def main():
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--finals", type=int, default=1)
     parser.add_argument("--strategy", default="nao")
+    parser.add_argument("--patience", type=int, default=60)
+    parser.add_argument("--faster", type=float, default=1.0)
     args = parser.parse_args()
     place, _, number = args.kill.rpartition(":")
     settings = dict(devices=args.devices, finals=args.finals, strategy=args.strategy)
     config = brief(args.cache, **settings)
-    processes.join(args.coordinator, args.processes, args.process)
+    config.supernet.learning_rate *= args.faster
+    which = args.coordinator, args.processes, args.process
+    processes.join(*which, patience=args.patience)
     with open(args.log, "a", encoding="utf-8") as log:
         search_job.Search = Assassin(log, place, int(number)).watch(search_job.Search)
         with processes.together():
-            raise SystemExit(toys.run(search_job, config, args.workdir))
+            agreed = processes.agreed(lambda: plan(config))
+            raise SystemExit(search_job.run(agreed, args.workdir))
 
 
 if __name__ == "__main__":

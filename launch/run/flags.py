@@ -10,6 +10,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the results; runs/NAM
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, of several.")
 PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes.")
 PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
+PATIENCE = flags.DEFINE_integer("patience", 300, "Seconds that processes wait.", lower_bound=3)
 RESTART = flags.DEFINE_bool("restart", False, "Set earlier results in the folder aside.")
 
 
@@ -24,7 +25,9 @@ def run_job(job, config, *kinds) -> int:
     from launch.config.plan import plan
     from launch.run import processes
 
-    processes.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    which = COORDINATOR.value, PROCESSES.value, PROCESS.value
+    processes.join(*which, patience=PATIENCE.value)
     name = pathlib.Path(flags.FLAGS[command.CONFIG.name].config_filename.split(":")[0]).stem
     with processes.together():
-        return job(plan(config, *kinds), WORKDIR.value or f"runs/{name}", restart=RESTART.value)
+        agreed = processes.agreed(lambda: plan(config, *kinds))
+        return job(agreed, WORKDIR.value or f"runs/{name}", restart=RESTART.value)

@@ -12,6 +12,8 @@ Flags:
   --coordinator=HOST:PORT --processes=N --process=I
                             one of N processes, say I = 0 on HOST; not needed on a TPU pod, under
                             Slurm or Kubernetes, where jax finds them out
+  --patience=SECONDS        how long they wait for each other at the start, 300 by default; one
+                            that is silent for a third of it is given up
 
 Several processes are one search, over all their devices; process 0 alone writes files.
 
