@@ -6,6 +6,7 @@ Written by Orbax, whose files are arrays and JSON: reading one runs nobody's cod
 import contextlib
 import json
 import pathlib
+import re
 import shutil
 import time
 import zlib
@@ -20,6 +21,8 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 from bnao_jax import files
 
 ATTEMPTS, PAUSE = 20, 0.2  # to read a folder whose checkpoints come and go; seconds
+LONGEST = 200  # characters of an error that are shown
+OF_THE_SYSTEM = re.compile(r"No space left on device|File too large|Disk quota exceeded")
 KEPT = 2  # newest ones: if the last is damaged, the one before it remains
 
 
@@ -217,6 +220,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # Orbax and TensorStore raise a dozen kinds
+            if not self.folder.is_dir():
+                raise CheckpointError(f"the folder {self.folder} has vanished") from error
             raise CheckpointError(
                 f"checkpoint {number} cannot be written to {self.folder}: {_first_line(error)}; "
                 "the earlier ones are kept"
@@ -289,4 +294,9 @@ def _crc32(leaf):
 
 
 def _first_line(error):
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """What an error says, without the JSON that TensorStore adds."""
+    text = str(error)
+    if said := OF_THE_SYSTEM.search(text):
+        return said[0]
+    text = text.strip().partition("\n")[0].partition("{")[0].strip(" [;:")
+    return text[:LONGEST] or type(error).__name__

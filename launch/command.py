@@ -1,5 +1,6 @@
 """What all entry points share: flags, one-line errors, the compilation cache."""
 
+import contextlib
 import gc
 import itertools
 import os
@@ -22,6 +23,7 @@ CONFIG = config_flags.DEFINE_config_file(
     lock_config=True,
     sys_argv=ARGV,
 )
+CLOSED = "standard output is closed; what was kept is kept, and the same command goes on"
 LONGEST = 2_000  # characters of an error
 LARGEST = 2**27  # bytes of a file of lines: a million architectures and more
 # Python's cycle collector every so many new objects: at its 700 it takes a fifth of the tracing.
@@ -36,7 +38,9 @@ class UsageError(ValueError):
 def run(main, usage):
     """Parses the flags, runs `main()`, and exits; bad input gives one line and exit status 2."""
     if _wants_help():
-        print(usage)
+        with contextlib.suppress(BrokenPipeError):
+            print(usage, flush=True)
+        _silence()
         sys.exit(0)
     gc.set_threshold(*GARBAGE)
     logging.set_verbosity(logging.FATAL)  # what Orbax logs, it raises too
@@ -48,8 +52,11 @@ def run(main, usage):
         _fail(_explained(error))
     try:
         status = main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         _fail("interrupted", status=130)
+    except BrokenPipeError:
+        _fail(CLOSED, status=1)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:  # XLA's are the last
         if os.environ.get("BNAO_TRACEBACK"):
             traceback.print_exc()
@@ -120,7 +127,16 @@ def _explained(error):
 
 def _fail(error, status=2):
     _report(error)
+    _silence()
     sys.exit(status)
+
+
+def _silence():
+    """Where standard output is closed, its end at the exit would be one more error."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def abandon(error, status=1):

@@ -18,6 +18,7 @@ from launch.config import schema
 from launch.config.plan import Plan, named, read
 from launch.run import workdir
 
+MOST_PIXELS = 2**28  # of an image, all colours; more is no image
 BEST, NEWEST = "best", "newest"
 
 
@@ -91,6 +92,7 @@ def _are_facts(facts, settings):
         and type(shape) is list
         and len(shape) == 3
         and all(map(is_size, shape))
+        and math.prod(shape) <= MOST_PIXELS
         and all(type(v) is list and len(v) == shape[2] and all(map(is_number, v)) for v in moments)
         and all(value > 0 for value in moments[1])
         and facts.get("arch") == settings.arch

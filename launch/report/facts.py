@@ -158,7 +158,7 @@ def expected(run):
                 "uniform": lambda mask=mask: sampler.log_proportional(pool.params[mask], 0.0),
                 "stratified": lambda mask=mask: sampler.log_stratified(strata[mask]),
             }[rule]()
-            means[mask] = sampler.expected_counts(weights, int(pool.trained[mask].sum()))
+            means[mask] = sampler.expected_counts(weights, float(pool.trained[mask].sum()))
     except (*BAD_VALUE, AttributeError):
         return None
     return means

@@ -2,6 +2,9 @@
 
 import contextlib
 import signal
+import socket
+import sys
+import threading
 import time
 
 from bnao_jax.parallel import any_process
@@ -13,6 +16,33 @@ class Stopped(Exception):
     def __init__(self, number):
         super().__init__(signal.Signals(number).name)
         self.status = 0 if number == signal.SIGTERM else 128 + number  # of the exit
+
+
+@contextlib.contextmanager
+def _told_at_once():
+    """While the block runs, a signal is answered in words though Python is not at work itself.
+
+    A compilation is one call of native code, and handlers run after it; a thread need not wait.
+    """
+    read, write = socket.socketpair()
+    write.setblocking(False)
+
+    def tell():
+        while number := read.recv(1):
+            if number[0] in (signal.SIGTERM, signal.SIGINT):
+                name = signal.Signals(number[0]).name
+                print(f"{name}: ends after the present steps or compilation", file=sys.stderr)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        write.close()
+        thread.join()
+        read.close()
 
 
 class Keeper:
@@ -39,7 +69,8 @@ class Keeper:
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            yield
+            with _told_at_once():
+                yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

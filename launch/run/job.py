@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import os
 import time
 import zlib
 
@@ -75,6 +76,8 @@ def run(make_job, plan, folder, *, finished, check_images=lambda images: None, r
                 f"there (--workdir={folder})"
             )
             return stopped.status
+        except BrokenPipeError:  # standard output's; `command.run` says so
+            raise
         except OSError as error:
             raise UsageError(f"--workdir={folder} cannot be written any more: {error}") from error
     return 0
@@ -101,6 +104,15 @@ def finished_by(name, what, summary):
     return finished
 
 
+def _identity(folder):
+    """What tells a folder from another one at the same path; None where there is none."""
+    try:
+        facts = os.stat(folder)
+        return facts.st_dev, facts.st_ino
+    except OSError:
+        return None
+
+
 class Job:
     """What all jobs share. The others say what they do (`work`) and how far they are (`where`).
 
@@ -115,6 +127,7 @@ class Job:
     def __init__(self, plan, folder, images):
         self.plan, self.folder, self.images = plan, folder, images
         self.settings = plan.settings
+        self.identity = folder and _identity(folder)
         self.devices = plan.devices()
         self.train_part, self.valid_part = plan.settings.data.parts(images, plan.settings.seed)
         self.space = plan.space(images.classes)
@@ -218,6 +231,7 @@ class Job:
         """Writes a checkpoint; on the first process alone."""
         if self.checkpoints is None:
             return
+        self.check_folder()
         progress = jax.tree.map(np.array, self.progress)
         for leaf in jax.tree.leaves(self.weights(progress)):
             if not np.isfinite(leaf).all():
@@ -233,6 +247,14 @@ class Job:
         self.checkpoints.save(progress, facts, score=score)
         if wait:
             self.checkpoints.wait()
+
+    def check_folder(self):
+        """Raises UsageError where the folder is no longer the one that the job began in."""
+        if _identity(self.folder) != self.identity:
+            raise UsageError(
+                f"--workdir={self.folder} has been moved or removed while the run wrote to it; it "
+                "goes on where it is now, from what was kept"
+            )
 
     def inputs(self) -> dict[str, int]:
         """For each thing that comes from a file, a number that another would hardly have."""

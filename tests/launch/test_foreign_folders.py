@@ -1,14 +1,19 @@
 """Folders of runs that somebody else has made or changed: what is in them, and what is not."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import test_searching
 import toys
+from conftest import ROOT
 from test_searching import ends
 
 from launch.command import UsageError
 from launch.inputs import architectures
+from launch.report import page
 from launch.run import workdir
 
 # The search with toys.
@@ -90,3 +95,44 @@ def test_a_damaged_line_of_the_metrics_is_named_and_stays(make, broken, expected
     lines = path.read_bytes().splitlines()
     assert len(lines) == len(expected[1])
     assert [json.loads(line) | {"seconds": 0} for line in lines[1:]] == expected[1][1:]
+
+
+def test_a_folder_that_is_moved_ends_the_search_though_there_is_another(make, tmp_path):
+    folder = tmp_path / "work"
+
+    def move(job):
+        evaluate = job.programs.evaluate
+
+        def evaluate_and_move(*args, **named):
+            if not (tmp_path / "moved").exists():
+                folder.rename(tmp_path / "moved")
+                folder.mkdir()
+            evaluate(*args, **named)
+
+        toys.exchange(job, evaluate=evaluate_and_move)
+
+    with pytest.raises(UsageError, match=f"{folder} has been moved or removed"):
+        make(folder, move)
+    assert not (folder / "result.json").exists()
+    assert make(tmp_path / "moved") == 0  # goes on from what was kept
+
+
+def test_counts_of_any_size_are_reported(make, tmp_path):
+    folder = tmp_path / "work"
+    make(folder)
+    lines = (folder / "pool.jsonl").read_text().splitlines()
+    rows = [json.loads(line) | {"times_trained": 2**31 + n} for n, line in enumerate(lines)]
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert page.report(folder).stat().st_size > 10_000
+
+
+def test_closed_standard_output_is_one_line():
+    """Also that of `--help`, whose end is nobody's loss."""
+    for words, ending in (("--random=2000", (1, 1)), ("--help", (0, 0))):
+        command = [sys.executable, "-m", "launch.inspect", "--config=configs/quickstart.py", words]
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
+        os.close(write)
+        assert (done.returncode, len(done.stderr.splitlines())) == ending, done.stderr
+        assert "standard output is closed" in done.stderr or words == "--help"

@@ -149,7 +149,12 @@ def test_the_auxiliary_head_is_not_exported(tmp_path):
     [
         *[{"classes": 7}, {"classes": "10"}, {"classes": None}, {"image_shape": [8, 8]}],
         *[{"mean": [0.5, 0.5]}, {"std": [0.0]}, {"std": ["1"]}, {"arch": "none"}, {"space": {}}],
-        *[{"image_shape": [8, 8, 10**12]}, {"params": {}}, {"preparation": 5}],
+        *[
+            {"image_shape": [8, 8, 10**12]},
+            {"image_shape": [30_000, 30_000, 1]},
+            {"params": {}},
+            {"preparation": 5},
+        ],
     ],
 )
 def test_facts_of_a_stranger_are_checked(folder, tmp_path, changes):

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 
+from bnao_jax import checkpoint as checkpoint_module
 from bnao_jax.checkpoint import CheckpointError, Checkpoints, fill, flat, read
 
 
@@ -224,3 +225,16 @@ def test_a_reader_and_a_writer_do_not_disturb_each_other(folder):
             assert not seen or checkpoint is not None
         assert writer.returncode == 0, writer.stderr.read()
     assert len(set(seen)) > 3
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        ("RESOURCE_EXHAUSTED: Error writing x: No space left on device [{...}]", "No space left"),
+        ('NOT_FOUND: Error opening "zarr" driver: {"driver": 1, "kvstore": {}}; see', "NOT_FOUND"),
+        ("x" * 3_000, "xxx"),
+    ],
+)
+def test_errors_are_short_and_without_json(error, words):
+    text = checkpoint_module._first_line(ValueError(error))
+    assert text.startswith(words) and len(text) <= 200 and "{" not in text

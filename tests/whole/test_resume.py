@@ -125,6 +125,7 @@ def test_asked_to_stop_it_keeps_everything_and_says_how_to_go_on(compiled, tmp_p
     status, out, err = finish(first)
     assert status == 0, err
     assert "stopped by SIGTERM in round" in out and f"--workdir={folder}" in out
+    assert "SIGTERM: ends after the present steps or compilation" in err
     # Statistics are of smaller shards on two devices, and the scores others.
     second = start(folder, compiled, "--devices=2", f"--log={logs[1]}")
     wait(second, logs[1], "round 1 of 2, score")
