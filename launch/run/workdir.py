@@ -67,9 +67,10 @@ def claimed(path, config, *, restart=False):
 
 def _check_links(folder):
     """Raises UsageError where a run would write through a link to somewhere else."""
-    paths = [folder / name for name in OURS]
-    for within in (path for path in paths if path.is_dir() and not path.is_symlink()):
-        paths += within.rglob("*")
+    paths = [folder / name for name in OURS] + [path for path in folder.iterdir() if path.is_dir()]
+    for name in OURS:
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            paths += (folder / name).rglob("*")
     for path in paths:
         if path.is_symlink():
             raise UsageError(

@@ -40,7 +40,7 @@ def test_no_file_is_written_or_read_through_a_link(make, broken, name):
     assert victim.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "report", "damaged"])
+@pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "report", "damaged", "nao-0"])
 def test_no_folder_is_written_through_a_link(make, broken, name):
     victim = broken.parent / "victim"
     if (broken / name).exists():
