@@ -125,6 +125,9 @@ def _score(folder, number):
 
 def _read(folder, number):
     path = folder / str(number)
+    for entry in path.rglob("*"):  # TensorStore would follow a link and wait at a pipe
+        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+            raise CheckpointError(f"{entry.relative_to(folder)} is no file")
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler(), multiprocessing_options=_alone()) as io:
         restored = io.restore(
             path,

@@ -34,7 +34,7 @@ class Net(nn.Module):
     @nn.compact
     def __call__(self, images, widths=None, *, train=False, drop_path=None, given=False):
         assert drop_path is None
-        x = layers.to_maps(images, self.dtype).reshape(-1, 1, 1, len(images))
+        x = layers.to_maps(images, self.dtype).reshape(-1, 1, 1, images.shape[0])
         x = layers.pointwise(x, parameter(self, "stem", self.space.channels, x.shape[0]))
         for n, width in enumerate(self.made):
             first = parameter(self, f"first{n}", width, x.shape[0])

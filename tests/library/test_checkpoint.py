@@ -1,6 +1,7 @@
 """Checkpoints give back what was saved, or say why not."""
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -122,7 +123,20 @@ def change_of_a_shape(path):
     file.write_text(json.dumps(index))
 
 
+def pipe_in_place_of_a_file(path):
+    file = next(path.glob("arrays/d/*"))
+    file.unlink()
+    os.mkfifo(file)
+
+
+def link_in_place_of_a_file(path):
+    file = next(path.glob("arrays/d/*"))
+    file.rename(path.parent.parent / "elsewhere")
+    file.symlink_to(path.parent.parent / "elsewhere")
+
+
 DAMAGES = (
+    *(pipe_in_place_of_a_file, link_in_place_of_a_file),
     *(damage_by_truncation, damage_by_flipping, damage_by_removal, damage_of_index),
     *(change_of_facts, change_of_a_shape),
 )
@@ -182,7 +196,8 @@ def test_a_vanished_folder_is_reported(folder):
 
 
 def snapshot(folder):
-    return {path: path.is_dir() or path.read_bytes() for path in folder.parent.rglob("*")}
+    content = lambda path: path.read_bytes() if path.is_file() else path.is_dir()
+    return {path: content(path) for path in folder.parent.rglob("*")}
 
 
 @pytest.mark.parametrize("damage", [lambda path: None, *DAMAGES])
