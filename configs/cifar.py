@@ -116,6 +116,15 @@ def get_config(variant: str = "") -> ConfigDict:
     nao.learning_rate = 1e-3
     nao.trade_off = 0.8
     nao.carried = True
+    nao.targets = "range"
+    nao.own_tokens = False
+    nao.embedding_scale = 1.0
+    nao.step_sizes = 50
+    nao.passes = 1
+    nao.jitter = 0.0
+    nao.mutants = 0
+    nao.mutation_rate = 0.1
+    nao.ranked = False
 
     config.evolution = evolution = ConfigDict()
     evolution.parents = 10

@@ -79,10 +79,13 @@ class TokenLSTM(nn.Module):
     embedding: int
     hidden: int
     tokens_per_step: int = 1
+    embedding_scale: float = 1.0
 
     def setup(self):
         init, k, h = nn.initializers, self.tokens_per_step, self.hidden
-        embedding = self.param("embedding", init.normal(1.0), (self.vocabulary, self.embedding))
+        embedding = self.param(
+            "embedding", init.normal(self.embedding_scale), (self.vocabulary, self.embedding)
+        )
         projection = self.param("projection", init.lecun_normal(), (k * self.embedding, 4 * h))
         bias = self.param("bias", init.zeros, (1, 1, 4 * h))
         self.kernel = self.param("kernel", init.orthogonal(), (h, 4 * h))

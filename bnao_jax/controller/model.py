@@ -40,7 +40,8 @@ class Encoder(nn.Module):
         length, batch = tokens.shape
         steps = tokens.reshape(length // c.tokens_per_step, c.tokens_per_step, batch)
         start = jnp.zeros((batch, c.hidden))
-        rnn = TokenLSTM(c.vocabulary, c.encoder_embedding, c.hidden, c.tokens_per_step, name="lstm")
+        sizes = c.vocabulary, c.encoder_embedding, c.hidden, c.tokens_per_step, c.embedding_scale
+        rnn = TokenLSTM(*sizes, name="lstm")
         return normalize(rnn(jnp.swapaxes(steps, 1, 2), start, start))
 
 
@@ -67,7 +68,8 @@ class Decoder(nn.Module):
 
     def setup(self):
         c, init = self.controller, nn.initializers.lecun_normal()
-        self.lstm = TokenLSTM(c.vocabulary, c.decoder_embedding, c.hidden)
+        scale = c.embedding_scale
+        self.lstm = TokenLSTM(c.vocabulary, c.decoder_embedding, c.hidden, embedding_scale=scale)
         self.query = self.param("query", init, (c.hidden, c.hidden))
         self.mix = self.param("mix", init, (2, c.hidden, c.hidden))
         self.mix_bias = self.param("mix_bias", nn.initializers.zeros, (1, 1, c.hidden))
@@ -139,10 +141,10 @@ class NAO(nn.Module):
     def decode(self, outputs):  # [S, B, H] -> int32[B, D]
         return self.decoder.decode(outputs).T
 
-    def uphill(self, outputs, step_size):  # [S, B, H] -> [S, B, H]
-        """normalize(e_s + step_size * d predicted / d e_s) for every encoder output e_s."""
+    def uphill(self, outputs, step_size, jitter=0.0):  # [S, B, H] -> [S, B, H]
+        """normalize(e_s + step_size * d predicted / d e_s + jitter) for every encoder output e_s."""
         slope = jax.grad(lambda outputs: self.predict(outputs).sum())(outputs)
-        return normalize(outputs + step_size * slope)
+        return normalize(outputs + step_size * slope + jitter)
 
 
 @functools.partial(jax.jit, static_argnames="controller")

@@ -23,6 +23,7 @@ class Controller:
     encoder_embedding: int = 32  # width of one token; a step is tokens_per_step times as wide
     decoder_embedding: int = 64
     hidden: int = 64  # width of both LSTMs: the embedding of an architecture starts the decoder
+    embedding_scale: float = 1.0  # standard deviation of the token embeddings at the start
     predictor_hidden: tuple[int, ...] = ()  # widths of the predictor's hidden layers; () is linear
 
     def __post_init__(self):
@@ -41,6 +42,8 @@ class Controller:
         sizes = (self.tokens_per_step, self.encoder_embedding, self.decoder_embedding, self.hidden)
         if min(sizes + self.predictor_hidden) < 1:
             raise ValueError(f"every size must be at least 1, got {self}")
+        if not self.embedding_scale > 0:
+            raise ValueError(f"embedding_scale must be above 0, got {self.embedding_scale}")
         if self.length % self.tokens_per_step:
             raise ValueError(
                 f"a sequence of {self.length} tokens cannot be cut into encoder steps of "

@@ -10,6 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import stats
 
 from bnao_jax import controller as nao
 from bnao_jax.decisions import Decisions
@@ -17,16 +18,21 @@ from bnao_jax.ranking import pairwise_accuracy
 from bnao_jax.settings import (
     ABOVE_ZERO,
     ARCHITECTURES,
+    AT_LEAST_ZERO,
+    KEEP,
     SHARE,
     SWITCH,
     SettingError,
     Settings,
+    one_of,
     setting,
     whole,
 )
 from bnao_jax.strategies.strategy import Range, Strategy, best, check_capacity, filled_up, padded
 
-MAX_STEP_SIZE = 50
+TARGETS = ("range", "ranks")
+AT_ONCE = 512  # candidates that are predicted or bred together
+DRAWS = 50  # of mutants, before it is given up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +48,23 @@ class NaoSettings(Settings):
     trade_off: float = setting(0.8, SHARE, "weight of the scores' error against the decoder's")
     carried: bool = setting(
         True, SWITCH, "a fit begins with the weights of the one before, not with new ones"
+    )
+    targets: str = setting(
+        "range", one_of(TARGETS), "what the predictor learns: shares of the scores' range, or ranks"
+    )
+    own_tokens: bool = setting(
+        False, SWITCH, "each position has tokens of its own; else equal decisions share them"
+    )
+    embedding_scale: float = setting(1.0, ABOVE_ZERO, "deviation of the first token embeddings")
+    step_sizes: int = setting(50, whole(1, 1_000), "the ascent's steps are 1, 2, .. of this number")
+    passes: int = setting(
+        1, whole(1, 100), "ascents, each from the best candidates of the one before, predicted"
+    )
+    jitter: float = setting(0.0, AT_LEAST_ZERO, "length of the noise that a step adds; outputs: 1")
+    mutants: int = setting(0, whole(0, ARCHITECTURES), "candidates mutated from the same parents")
+    mutation_rate: float = setting(0.1, KEEP, "probability that a decision of a mutant is redrawn")
+    ranked: bool = setting(
+        False, SWITCH, "the best candidates by the predictor are proposed, not the first decoded"
     )
 
     def least_bytes(self, population, length) -> dict:
@@ -60,10 +83,24 @@ class NaoSettings(Settings):
             )
 
 
-def controller_of(decisions: Decisions) -> nao.Controller:
+def controller_of(decisions: Decisions, settings: NaoSettings | None = None) -> nao.Controller:
     """The controller for a space's tokens; those of (input, operation) pairs are read together."""
+    settings = NaoSettings() if settings is None else settings
     per_step = 2 if decisions.length % 2 == 0 else 1
-    return nao.Controller(decisions.token_ranges, decisions.vocabulary, tokens_per_step=per_step)
+    first = first_tokens(decisions, settings.own_tokens)
+    return nao.Controller(
+        tuple(zip(first, decisions.options, strict=True)),
+        max(f + n for f, n in zip(first, decisions.options, strict=True)),
+        tokens_per_step=per_step,
+        embedding_scale=settings.embedding_scale,
+    )
+
+
+def first_tokens(decisions, own) -> list[int]:
+    """The token of option 0 at each decision: the space's, or of their own, one after another."""
+    if not own:
+        return list(decisions.first_tokens)
+    return [1 + sum(decisions.options[:at]) for at in range(decisions.length)]
 
 
 def nao_strategy(
@@ -78,8 +115,10 @@ def nao_strategy(
         controller compiles once.
       accept: function from a pool to bool[P]; others are never proposed.
     """
-    controller = controller_of(decisions)
     settings = NaoSettings() if settings is None else settings
+    controller = controller_of(decisions, settings)
+    first = np.array(first_tokens(decisions, settings.own_tokens), np.int32)[None]
+    to_tokens, from_tokens = (lambda pool: pool + first), (lambda tokens: tokens - first)
 
     def init(key):
         pool = np.zeros((0, decisions.length), np.int32)
@@ -100,14 +139,14 @@ def nao_strategy(
                 weights = state["fit"].params
                 fresh["fit"] = fresh["fit"]._replace(params=weights)
             state = fresh
-        span = Range.of(scores)
-        targets = span.shares(scores).astype(np.float32)
+        to_targets, to_scores = _scales(settings.targets, scores)
+        targets = to_targets.astype(np.float32)
         order = np.argsort(np.asarray(jax.random.uniform(split_key, (capacity,)))[: len(pool)])
         held = max(1, round(len(pool) * settings.held_out)) if len(pool) > 1 else 0
         test, fit = order[:held], order[held:]
         copies = np.tile(pool[fit], (settings.exchanges, 1))
         rows = padded(copies, capacity * settings.exchanges)
-        tokens = decisions.to_tokens(decisions.exchange(exchange_key, rows))
+        tokens = to_tokens(np.asarray(decisions.exchange(exchange_key, rows)))
         continue_fit = functools.partial(
             nao.continue_fit,
             controller,
@@ -123,7 +162,7 @@ def nao_strategy(
             state = state | {"fit": continue_fit(state["fit"])}
             on_part(state, epoch + 1, settings.epochs)
         params, losses = state["fit"].params, state["fit"].losses
-        sequences, size = decisions.to_tokens(padded(pool, capacity)), len(pool)
+        sequences, size = to_tokens(padded(pool, capacity)), len(pool)
         predicted = np.asarray(nao.predict(controller, params, sequences))[:size]
         same = np.asarray(nao.reconstruct(controller, params, sequences)) == sequences
         facts = {
@@ -132,42 +171,108 @@ def nao_strategy(
             "held_out_pairwise_accuracy": pairwise_accuracy(predicted[test], targets[test]),
             "held_out_reconstruction": float(np.mean(same[:size][test])),
             "held_out_scores": scores[test].tolist(),
-            "held_out_predicted": span.scores(predicted[test]).tolist(),  # of them
+            "held_out_predicted": to_scores(predicted[test]).tolist(),  # of them
         }
         return state, facts
 
+    def predicted(params, pool):
+        """Predicted targets float32[P] of a pool, in calls of one size."""
+        parts = [pool[at : at + AT_ONCE] for at in range(0, len(pool), AT_ONCE)]
+        predict = lambda part: nao.predict(controller, params, to_tokens(padded(part, AT_ONCE)))
+        return np.concatenate([np.asarray(predict(part))[: len(part)] for part in parts])
+
     def ask(state, key, size, seen):
+        params = state["fit"].params
+        jitter_key, mutant_key, random_key = jax.random.split(key, 3)
         parents = best(state["pool"], state["scores"], settings.parents)
-        tokens = decisions.to_tokens(padded(parents, min(settings.parents, capacity)))
-        proposals, seen_now, refused, decoded, step_size = [], set(seen), 0, 0, 0
-        repeated, invalid, options = 0, 0, np.array(decisions.options)
-        while len(proposals) < size and step_size < MAX_STEP_SIZE:
-            step_size += 1
-            moved = nao.ascend(controller, state["fit"].params, tokens, step_size)
-            pool = np.asarray(decisions.from_tokens(moved))[: len(parents)]
-            decoded += len(pool)
-            invalid += int(np.sum(((pool < 0) | (pool >= options)).any(1)))
-            fresh = decisions.unseen(pool, seen_now)
-            repeated += len(pool) - len(fresh)
-            if accept is not None and len(fresh):
-                kept = np.asarray(accept(fresh))
-                refused += int(np.sum(~kept))
-                fresh = fresh[kept]
-            fresh = fresh[: size - len(proposals)]
-            seen_now.update(decisions.keys(fresh))
-            proposals.extend(fresh)
-        pool = np.array(proposals, np.int32).reshape(-1, decisions.length)
+        found = _Candidates(decisions, seen, accept)
+        wanted = None if settings.ranked else size  # the first so many, or all
+        step_size = climb = 0
+        starts = parents
+        for number in range(settings.passes):
+            if number:
+                ordered = found.pool[np.argsort(-predicted(params, found.pool), kind="stable")]
+                starts = ordered[: settings.parents]
+            tokens = to_tokens(padded(starts, min(settings.parents, capacity)))
+            for step_size in range(1, settings.step_sizes + 1):
+                noise = None
+                if settings.jitter:
+                    noise, climb = jax.random.fold_in(jitter_key, climb), climb + 1
+                moved = nao.ascend(
+                    controller, params, tokens, step_size, key=noise, jitter=settings.jitter
+                )
+                found.add(np.asarray(from_tokens(moved))[: len(starts)], wanted)
+                if found.size == wanted:
+                    break
+            if found.size in (0, wanted):
+                break
+        decoded_new = found.size
+        for draw in range(DRAWS if settings.mutants else 0):
+            row_key, change_key = jax.random.split(jax.random.fold_in(mutant_key, draw))
+            rows = jax.random.randint(row_key, (AT_ONCE,), 0, len(parents))
+            bred = decisions.mutate(change_key, jnp.asarray(parents)[rows], settings.mutation_rate)
+            found.add(np.asarray(bred), decoded_new + settings.mutants, decoded=False)
+            if found.size == decoded_new + settings.mutants:
+                break
+        pool, mutated = found.pool, np.arange(found.size) >= decoded_new
+        if settings.ranked and len(pool):
+            order = np.argsort(-predicted(params, pool), kind="stable")[:size]
+            pool, mutated = pool[order], mutated[order]
+        pool, mutated = pool[:size], mutated[:size]
+        new = len(pool)
         # The ascent may run dry; the round keeps its size by random architectures.
-        pool, drawn = filled_up(decisions, key, pool, size, seen=seen, accept=accept)
+        pool, drawn = filled_up(decisions, random_key, pool, size, seen=seen, accept=accept)
         facts = {
-            "decoded": decoded,
-            "decoded_new": len(proposals),
-            "decoded_repeated": repeated,
-            "decoded_invalid": invalid,  # 0: the decoder can emit nothing else than architectures
-            "decoded_beyond_limit": refused,
+            **found.facts,
+            "candidates": found.size,
+            "decoded_new": new - int(mutated.sum()),
+            "mutants_new": int(mutated.sum()),
             "largest_step_size": step_size,
             "filled_at_random": drawn,
         }
         return pool, facts
 
     return Strategy("nao", init, tell, ask)
+
+
+def _scales(kind, scores):
+    """(targets [P] within 0..1 of scores [P], a function from such targets to scores)."""
+    if kind == "range":
+        span = Range.of(scores)
+        return span.shares(scores), span.scores
+    targets = (stats.rankdata(scores) - 0.5) / len(scores)  # equals share the mean of their ranks
+    return targets, lambda shares: np.quantile(scores, np.clip(shares, 0, 1))
+
+
+class _Candidates:
+    """New architectures within the limits, each once, in the order they came."""
+
+    def __init__(self, decisions, seen, accept):
+        self._decisions, self._seen, self._accept = decisions, set(seen), accept
+        self._rows = []
+        names = ("decoded", "decoded_repeated", "decoded_invalid", "decoded_beyond_limit")
+        self.facts = dict.fromkeys(names, 0)
+
+    @property
+    def size(self) -> int:
+        return len(self._rows)
+
+    @property
+    def pool(self) -> np.ndarray:
+        return np.array(self._rows, np.int32).reshape(-1, self._decisions.length)
+
+    def add(self, pool, wanted, *, decoded=True):
+        """Adds what of a pool is new, up to `wanted` in all; None: all."""
+        valid = ((pool >= 0) & (pool < np.array(self._decisions.options))).all(1)
+        fresh = self._decisions.unseen(pool[valid], self._seen)
+        allowed = np.ones(len(fresh), bool)
+        if self._accept is not None and len(fresh):
+            allowed = np.asarray(self._accept(fresh))
+        kept = fresh[allowed][: None if wanted is None else wanted - self.size]
+        self._seen.update(self._decisions.keys(kept))
+        self._rows.extend(kept)
+        if decoded:
+            self.facts["decoded"] += len(pool)
+            self.facts["decoded_invalid"] += int(np.sum(~valid))
+            self.facts["decoded_repeated"] += int(valid.sum()) - len(fresh)
+            self.facts["decoded_beyond_limit"] += int(np.sum(~allowed))
