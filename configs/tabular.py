@@ -8,6 +8,9 @@ accuracy after 12 epochs; what it has found is judged by the test accuracy after
 FILE as in configs/rank_nasbench201.py. 20 searches of each strategy, 300 evaluations each; those of
 one seed begin with the same random architectures. Minutes on two CPU cores.
 
+NAO's settings are those that were found best here, not the paper's, with which it finds nothing
+better than chance (launch/compare/README.md).
+
     --config.search.max_params=400000          within a limit on the benchmark's network
     --config.comparison.strategies="('nao','random')"
 """
@@ -32,8 +35,11 @@ def get_config() -> ConfigDict:
         del config.search[name]
     config.search.initial, config.search.rounds, config.search.proposals = 100, 5, 50
     config.nao, config.evolution, config.bonas = search.nao, search.evolution, search.bonas
-    config.nao.parents, config.nao.epochs = 50, 300
-    config.nao.exchanges = 1  # no two decisions of this space commute
+    nao = config.nao
+    nao.parents, nao.exchanges = 100, 1  # no two decisions of this space commute
+    nao.targets, nao.own_tokens, nao.embedding_scale = "ranks", True, 0.1
+    nao.epochs, nao.batch_size, nao.learning_rate = 50, 50, 3e-3
+    nao.ranked, nao.step_sizes, nao.passes, nao.jitter, nao.mutants = True, 30, 3, 0.7, 300
 
     config.comparison = comparison = ConfigDict()
     comparison.strategies = ("nao", "bonas", "evolution", "random")

@@ -142,7 +142,7 @@ class NAO(nn.Module):
         return self.decoder.decode(outputs).T
 
     def uphill(self, outputs, step_size, jitter=0.0):  # [S, B, H] -> [S, B, H]
-        """normalize(e_s + step_size * d predicted / d e_s + jitter) for every encoder output e_s."""
+        """normalize(e_s + step_size * d predicted / d e_s + jitter), for each output e_s."""
         slope = jax.grad(lambda outputs: self.predict(outputs).sum())(outputs)
         return normalize(outputs + step_size * slope + jitter)
 

@@ -56,7 +56,9 @@ class NaoSettings(Settings):
         False, SWITCH, "each position has tokens of its own; else equal decisions share them"
     )
     embedding_scale: float = setting(1.0, ABOVE_ZERO, "deviation of the first token embeddings")
-    step_sizes: int = setting(50, whole(1, 1_000), "the ascent's steps are 1, 2, .. of this number")
+    step_sizes: int = setting(
+        50, whole(0, 1_000), "sizes of the ascent's steps: 1 to this; 0: none"
+    )
     passes: int = setting(
         1, whole(1, 100), "ascents, each from the best candidates of the one before, predicted"
     )

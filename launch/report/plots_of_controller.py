@@ -22,6 +22,7 @@ from launch.report.damaged_json import number, numbers
 
 ASCENT = {  # counts of decoded architectures
     "decoded_new": "new",
+    "mutants_new": "mutants, proposed",
     "decoded_repeated": "known before",
     "decoded_beyond_limit": "beyond the limit",
     "decoded_invalid": "invalid",

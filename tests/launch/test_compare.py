@@ -32,7 +32,7 @@ def tiny(table):
     config = tabular.get_config()
     config.truth, config.seeds, config.compilation_cache = str(table), 2, ""
     config.search.initial, config.search.rounds, config.search.proposals = 20, 3, 10
-    config.nao.epochs, config.nao.parents = 2, 5
+    config.nao.epochs, config.nao.parents, config.nao.mutants, config.nao.step_sizes = 2, 5, 10, 2
     config.bonas.epochs, config.bonas.generations = 10, 5
     config.comparison.evaluations = (20, 40)
     return config
