@@ -36,11 +36,8 @@ RANKED = dataclasses.replace(
 )
 FORM = graph_form(Outline(2, 1, 10, operations="small", nodes=2))
 BONAS = BonasSettings(epochs=50, batch_size=32, generations=10)
-BETTER_THAN_CHANCE = (
-    "nao",
-    "nao, ranked",
-    "bonas",
-)  # predictors; BONAS's of its own proposals, which are alike
+# Those with predictors; BONAS's predicts its own proposals, which are alike.
+BETTER_THAN_CHANCE = ("nao", "nao, ranked", "bonas")
 VALUES = np.random.default_rng(0).normal(size=(SPACE.length, 6))
 MAKERS = {
     "nao": lambda space, accept=None, form=FORM: nao_strategy(
