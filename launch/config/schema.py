@@ -160,9 +160,9 @@ def read(config, *jobs) -> Config:
         raise UsageError(
             f"config.job={name!r}: the config is one for {JOBS[name].launcher}, not for {wanted}"
         )
+    values = {f: v for f, v in _fields(config) if name != "systems" or f[:8] != "systems."}
     sections = JOBS[name].sections | _data_of(config, name)
     fields = fields_of(name, sections)
-    values = {f: v for f, v in _fields(config) if name != "systems" or f[:8] != "systems."}
     for field in values:
         if field not in fields:
             raise UsageError(f"config.{field}: there is no such field")
