@@ -45,6 +45,7 @@ def compiled(tmp_path_factory):
 # The longest first: what comes last would leave one of two cores idle.
 LONGEST = (
     *("test_processes", "test_resume", "test_nao_supernet", "test_benchmark", "test_supernet"),
+    *("test_oneshot", "test_compare_systems", "test_examples"),
     *("test_strategies", "test_launch", "test_trained", "test_searching", "test_controller"),
     *("test_report", "test_nasbench201", "test_rank", "test_depthwise_and_pooling", "test_study"),
     *("test_data", "test_nao_network", "test_shufflenet", "test_fuzz", "test_nao_cost"),

@@ -11,8 +11,8 @@ from tiny import in_widths
 
 from bnao_jax.spaces.nao.outline import Outline
 from configs import quickstart
-from launch.benchmark import bench, parts
-from launch.command import UsageError
+from launch.benchmark import bench, parts, supernet
+from launch.command import UsageError, enable_compilation_cache
 from launch.config.plan import plan
 
 FIELDS = {"figure", "median", "min", "max", "repeats", "unit", "setting"}
@@ -76,11 +76,14 @@ def test_parts_that_need_no_supernet(capsys):
     assert weights > 0 and figures["checkpoint_s"]["repeats"] == figures["cost_table_s"]["repeats"]
 
 
-def test_compilation_and_its_cache(capsys):
+def test_compilation_and_its_cache(capsys, monkeypatch):
+    def keep_small_programs_too(folder):
+        enable_compilation_cache(folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+    monkeypatch.setattr(supernet, "enable_compilation_cache", keep_small_programs_too)
     before = jax.config.jax_compilation_cache_dir
-    config = in_widths(tiny())  # what compiles in less than half a second is not kept
-    config.space.name, config.network.channels, config.network.cells = "nasbench201", 2, 1
-    figures = measure(capsys, ["compile"], config)
+    figures = measure(capsys, ["compile"], in_widths(tiny()))
     assert figures["compile_warm_s"]["median"] < figures["compile_cold_s"]["median"]
     assert jax.config.jax_compilation_cache_dir == before
 

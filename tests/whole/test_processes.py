@@ -28,7 +28,7 @@ def start_all(folder, compiled, count, *args):
 def test_two_processes_are_one_run_and_do_not_hang_when_one_dies(compiled, tmp_path):
     standalone, folder, log = tmp_path / "standalone", tmp_path / "work", tmp_path / "log"
     assert run_here(standalone, compiled, devices=2, finals=0, strategy="evolution") == 0
-    first, second = start_all(folder, compiled, 2, f"--log={log}", "--patience=15")
+    first, second = start_all(folder, compiled, 2, f"--log={log}", "--patience=9")
     wait(first, log, "round 1 of 2, train, step 4")
     second.send_signal(signal.SIGSTOP)
     status, _, err = finish(first)
