@@ -21,9 +21,11 @@ _kept = []  # what must live as long as the process
 def report_aborts(meaning):
     """From now on an abort ends the process in one line and status 1.
 
-    `meaning()` is what it means at that moment.
     What native code writes to standard error goes to a file without a name, of which the line
-    quotes the end; BNAO_TRACEBACK leaves all as it is.
+    quotes the last message; BNAO_TRACEBACK leaves all as it is.
+
+    Args:
+      meaning: `meaning()` is what an abort means at that moment, in words.
     """
     if _kept or os.environ.get("BNAO_TRACEBACK"):
         return
