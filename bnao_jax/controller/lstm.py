@@ -1,10 +1,12 @@
 """An LSTM over tokens (Hochreiter, Schmidhuber, "Long Short-Term Memory", 1997).
 
-Shapes: T steps, B sequences, K tokens a step, V vocabulary, E embedding, H hidden. Time leads.
+Shapes: T steps, B sequences, K tokens a step, M options at most of each, V vocabulary, H hidden.
+Time leads.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -71,18 +73,25 @@ class TokenLSTM(nn.Module):
     """An LSTM whose step reads K tokens, their embeddings joined.
 
     A projected token is a row of the projected embedding table, so the table is projected, V rows,
-    and not the sequences. Rows are fetched by a product with one-hot vectors, whose gradient is a
-    product too; that of a gather is a scatter, slow on every device.
+    and not the sequences. A step reads each of its tokens from a range of its own, so a one-hot
+    vector over that range, M long, fetches the row: where positions have tokens of their own,
+    M is a small part of V. A token outside its range reads nothing, or another's row.
+
+    Attributes:
+      first: int[T][K], the first token of each range.
+      options: M, tokens of the longest range.
     """
 
+    first: tuple[tuple[int, ...], ...]
+    options: int
     vocabulary: int
     embedding: int
     hidden: int
-    tokens_per_step: int = 1
     embedding_scale: float = 1.0
 
     def setup(self):
-        init, k, h = nn.initializers, self.tokens_per_step, self.hidden
+        init, h, first = nn.initializers, self.hidden, np.array(self.first)
+        k = first.shape[1]
         embedding = self.param(
             "embedding", init.normal(self.embedding_scale), (self.vocabulary, self.embedding)
         )
@@ -90,14 +99,17 @@ class TokenLSTM(nn.Module):
         bias = self.param("bias", init.zeros, (1, 1, 4 * h))
         self.kernel = self.param("kernel", init.orthogonal(), (h, 4 * h))
         rows = embedding @ projection.reshape(k, self.embedding, 4 * h) + bias / k  # [K, V, 4H]
-        self.rows = rows.reshape(k * self.vocabulary, 4 * h)
+        tokens = np.minimum(first[..., None] + np.arange(self.options), self.vocabulary - 1)
+        self.rows = rows[np.arange(k)[:, None], tokens].reshape(len(first), -1, 4 * h)  # [T, KM, ]
 
     def __call__(self, tokens, hidden, memory):  # int32[T, B, K], [B, H] twice -> [T, B, H]
-        return lstm(self.project(tokens), self.kernel, hidden, memory)
+        options = tokens - np.array(self.first, np.int32)[:, None]
+        return lstm(self.project(options, self.rows), self.kernel, hidden, memory)
 
-    def step(self, tokens, hidden, memory):  # int32[B, K], [B, H] twice -> [B, H] twice
-        return cell(self.project(tokens) + hidden @ self.kernel, memory)[1:]
+    def step(self, options, rows, hidden, memory):
+        """One step: int32[B, K], that step's `rows` [KM, 4H], [B, H] twice -> [B, H] twice."""
+        return cell(self.project(options, rows) + hidden @ self.kernel, memory)[1:]
 
-    def project(self, tokens):  # int32[..., K] -> [..., 4H]
-        one_hot = jax.nn.one_hot(tokens, self.vocabulary)
-        return one_hot.reshape(*tokens.shape[:-1], -1) @ self.rows
+    def project(self, options, rows):  # int32[..., B, K], [..., KM, 4H] -> [..., B, 4H]
+        one_hot = jax.nn.one_hot(options, self.options)
+        return one_hot.reshape(*options.shape[:-1], -1) @ rows

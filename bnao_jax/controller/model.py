@@ -2,14 +2,15 @@
 2018, https://arxiv.org/abs/1808.07233), in the sizes of Balanced NAO (Luo, Qin, Chen, "Balanced
 One-shot Neural Architecture Optimization", 2019, https://arxiv.org/abs/1909.10815).
 
-Shapes: B sequences, D tokens, S encoder steps, V vocabulary, H hidden. Within the modules time
-leads: tokens [D, B], encoder outputs [S, B, H].
+Shapes: B sequences, D tokens, M options of a position at most, S encoder steps, V vocabulary,
+H hidden. Within the modules time leads: tokens [D, B], encoder outputs [S, B, H].
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -40,8 +41,9 @@ class Encoder(nn.Module):
         length, batch = tokens.shape
         steps = tokens.reshape(length // c.tokens_per_step, c.tokens_per_step, batch)
         start = jnp.zeros((batch, c.hidden))
-        sizes = c.vocabulary, c.encoder_embedding, c.hidden, c.tokens_per_step, c.embedding_scale
-        rnn = TokenLSTM(*sizes, name="lstm")
+        first = tuple(map(tuple, c.first.reshape(-1, c.tokens_per_step).tolist()))
+        sizes = c.vocabulary, c.encoder_embedding, c.hidden, c.embedding_scale
+        rnn = TokenLSTM(first, c.options, *sizes, name="lstm")
         return normalize(rnn(jnp.swapaxes(steps, 1, 2), start, start))
 
 
@@ -68,37 +70,44 @@ class Decoder(nn.Module):
 
     def setup(self):
         c, init = self.controller, nn.initializers.lecun_normal()
-        scale = c.embedding_scale
-        self.lstm = TokenLSTM(c.vocabulary, c.decoder_embedding, c.hidden, embedding_scale=scale)
+        before = (START, *c.first[:-1].tolist())  # what each step reads, the first the start token
+        sizes = c.vocabulary, c.decoder_embedding, c.hidden, c.embedding_scale
+        self.lstm = TokenLSTM(tuple((first,) for first in before), c.options, *sizes)
         self.query = self.param("query", init, (c.hidden, c.hidden))
         self.mix = self.param("mix", init, (2, c.hidden, c.hidden))
         self.mix_bias = self.param("mix_bias", nn.initializers.zeros, (1, 1, c.hidden))
-        self.out = self.param("out", init, (c.hidden, c.vocabulary))
-        self.out_bias = self.param("out_bias", nn.initializers.zeros, (1, 1, c.vocabulary))
-        self.mask = jnp.asarray(c.mask)[None]  # [1, D, V]
+        out = self.param("out", init, (c.hidden, c.vocabulary))
+        bias = self.param("out_bias", nn.initializers.zeros, (1, 1, c.vocabulary))
+        emitted = np.minimum(c.first[:, None] + np.arange(c.options), c.vocabulary - 1)
+        self.out = jnp.moveaxis(out[:, emitted], 0, 1)  # [D, H, M]
+        self.out_bias = jnp.where(c.mask, bias[0, 0, emitted], FORBIDDEN)[:, None]  # [D, 1, M]
 
     def __call__(self, outputs, tokens):
-        """log p(token | the tokens before it), [B, D, V], teacher forcing."""
+        """log p(option | the tokens before it), [B, D, M], teacher forcing."""
         before = jnp.concatenate([jnp.full_like(tokens[:1], START), tokens[:-1]])
         start = pool(outputs)
         hidden = self.lstm(before[..., None], start, start)
-        logits = self.attend(jnp.swapaxes(hidden, 0, 1), *self.read(outputs))
-        return nn.log_softmax(jnp.where(self.mask, logits, FORBIDDEN))
+        mixed = self.attend(jnp.swapaxes(hidden, 0, 1), *self.read(outputs))
+        logits = jnp.swapaxes(mixed, 0, 1) @ self.out + self.out_bias  # [D, B, M]
+        return jnp.swapaxes(nn.log_softmax(logits), 0, 1)
 
     def decode(self, outputs):
         """The tokens [D, B] found greedily, each the most probable its position may emit."""
         keys_values = self.read(outputs)
 
-        def step(carry, mask):
-            token, hidden, memory = carry
-            hidden, memory = self.lstm.step(token[:, None], hidden, memory)
-            logits = self.attend(hidden[:, None], *keys_values)[:, 0]
-            token = jnp.argmax(jnp.where(mask, logits, FORBIDDEN), axis=-1).astype(jnp.int32)
-            return (token, hidden, memory), token
+        def step(carry, position):
+            rows, out, bias = position
+            before, hidden, memory = carry
+            hidden, memory = self.lstm.step(before[:, None], rows, hidden, memory)
+            option = jnp.argmax(self.attend(hidden[:, None], *keys_values)[:, 0] @ out + bias, -1)
+            option = option.astype(jnp.int32)
+            return (option, hidden, memory), option
 
         start = pool(outputs)
-        token = jnp.full(start.shape[:1], START, jnp.int32)
-        return lax.scan(step, (token, start, start), jnp.swapaxes(self.mask, 0, 1))[1]
+        before = jnp.zeros(start.shape[:1], jnp.int32)  # the start token is the first's one option
+        positions = self.lstm.rows, self.out, self.out_bias
+        _, options = lax.scan(step, (before, start, start), positions)
+        return options + self.controller.first[:, None]
 
     def read(self, outputs):
         """Keys and values [B, S, H]: the S encoder outputs pass the query's projection and the
@@ -106,10 +115,9 @@ class Decoder(nn.Module):
         outputs = jnp.swapaxes(outputs, 0, 1)
         return outputs @ self.query.T, outputs @ self.mix[0]
 
-    def attend(self, hidden, keys, values):  # [B, T, H], [B, S, H] twice -> logits [B, T, V]
+    def attend(self, hidden, keys, values):  # [B, T, H], [B, S, H] twice -> [B, T, H]
         weights = nn.softmax(hidden @ jnp.swapaxes(keys, 1, 2))
-        mixed = weights @ values + hidden @ self.mix[1] + self.mix_bias
-        return jnp.tanh(mixed) @ self.out + self.out_bias
+        return jnp.tanh(weights @ values + hidden @ self.mix[1] + self.mix_bias)
 
 
 class NAO(nn.Module):
@@ -124,9 +132,9 @@ class NAO(nn.Module):
 
     def __call__(self, tokens):
         """(predicted scores [B], log p of the given tokens [B, D])."""
-        outputs = self.encode(tokens)
-        log_p = self.decoder(outputs, tokens.T)  # [B, D, V]
-        chosen = jnp.sum(log_p * jax.nn.one_hot(tokens, self.controller.vocabulary), axis=-1)
+        outputs, c = self.encode(tokens), self.controller
+        log_p = self.decoder(outputs, tokens.T)  # [B, D, M]
+        chosen = jnp.sum(log_p * jax.nn.one_hot(tokens - c.first[None], c.options), axis=-1)
         return self.predict(outputs), chosen
 
     def encode(self, tokens):  # int32[B, D] -> [S, B, H]

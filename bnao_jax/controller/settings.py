@@ -56,11 +56,19 @@ class Controller:
         return len(self.allowed)
 
     @property
+    def options(self) -> int:
+        """M, the most tokens that a position may emit."""
+        return max(count for _, count in self.allowed)
+
+    @property
+    def first(self) -> np.ndarray:
+        """int32[D], the first token of each position: option o there is token first + o."""
+        return np.array(self.allowed, np.int32)[:, 0]
+
+    @property
     def mask(self) -> np.ndarray:
-        """bool[D, V]: which token each position may emit."""
-        first, count = np.array(self.allowed).T[..., None]
-        tokens = np.arange(self.vocabulary)
-        return (first <= tokens) & (tokens < first + count)
+        """bool[D, M]: which options each position has."""
+        return np.arange(self.options) < np.array(self.allowed)[:, 1:]
 
     def check(self, tokens) -> None:
         """Raises ValueError unless `tokens` is an integer array [N, D]."""

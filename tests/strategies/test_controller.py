@@ -100,9 +100,10 @@ def pairwise_accuracy(predicted, true):
 # Settings
 
 
-def test_mask_lists_the_allowed_tokens():
+def test_mask_lists_the_allowed_options():
     controller = Controller(allowed=((1, 2), (3, 1)), vocabulary=5)
-    np.testing.assert_array_equal(controller.mask, [[0, 1, 1, 0, 0], [0, 0, 0, 1, 0]])
+    np.testing.assert_array_equal(controller.mask, [[1, 1], [1, 0]])
+    np.testing.assert_array_equal(controller.first, [1, 3])
     assert hash(controller) == hash(Controller(allowed=[[1, 2], np.array([3, 1])], vocabulary=5))
 
 
@@ -191,7 +192,7 @@ def test_greedy_tokens_are_the_most_probable_under_teacher_forcing():
     outputs = apply(ODD, params, "encode", tokens)
     decoded = apply(ODD, params, "decode", outputs)
     log_p = apply(ODD, params, teacher_forcing, outputs, decoded)
-    np.testing.assert_array_equal(log_p.argmax(axis=-1), decoded)
+    np.testing.assert_array_equal(log_p.argmax(axis=-1) + ODD.first[None], decoded)
     np.testing.assert_allclose(jnp.exp(log_p).sum(axis=-1), 1, rtol=1e-5)
     assert (jnp.exp(log_p)[:, ~ODD.mask] == 0).all()
 
