@@ -301,5 +301,5 @@ def _first_line(error):
     text = str(error)
     if said := OF_THE_SYSTEM.search(text):
         return said[0]
-    text = text.strip().partition("\n")[0].partition("{")[0].strip(" [;:")
+    text = text.strip().partition("\n")[0].partition("{")[0].rstrip(" [;:")
     return text[:LONGEST] or type(error).__name__

@@ -80,11 +80,13 @@ def _shared(folder, plan, text):
     params = trained.part_of(checkpoint.arrays, "supernet/params/")
     if not params:
         raise UsageError(f"--workdir={folder}: its checkpoint holds no shared weights")
-    _, classes = plan.form()
+    image_shape, classes = plan.form()
     space = plan.space(classes)
     path = tuple(space.decisions.parse(text).tolist())
     supernet = space.supernet(plan.settings.network.jax_dtype)
-    return lambda images, given: supernet.apply({"params": params}, images, path), checkpoint.number
+    apply = lambda params, images: supernet.apply({"params": params}, images, path)
+    trained.check_fit(folder, lambda params: apply(params, np.zeros((1, *image_shape))), params)
+    return lambda images, given: apply(params, images), checkpoint.number
 
 
 def table(facts) -> str:

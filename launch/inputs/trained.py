@@ -73,13 +73,18 @@ def load(folder, which=BEST) -> Trained:
     images = np.zeros((1, *facts["image_shape"]), np.float32)
     for weights in (params, state.weights):
         variables = {"params": weights, "batch_stats": statistics}
-        try:
-            jax.eval_shape(lambda v: network.apply(v, images, given=True), variables)
-        except (errors.FlaxError, ValueError, TypeError, KeyError):
-            raise UsageError(
-                f"--workdir={folder}: the weights of its checkpoint do not fit its network"
-            ) from None
+        check_fit(folder, lambda v: network.apply(v, images, given=True), variables)
     return Trained(plan, facts, network, state, checkpoint.number)
+
+
+def check_fit(folder, apply, weights):
+    """Raises UsageError where a network cannot be applied to the weights of a folder."""
+    try:
+        jax.eval_shape(apply, weights)
+    except (errors.FlaxError, ValueError, TypeError, KeyError):
+        raise UsageError(
+            f"--workdir={folder}: the weights of its checkpoint do not fit its network"
+        ) from None
 
 
 def _are_facts(facts, settings):

@@ -35,7 +35,13 @@ from absl import flags
 
 from launch import command
 
-RANDOM = flags.DEFINE_integer("random", None, "Number of random architectures.", lower_bound=1)
+RANDOM = flags.DEFINE_integer(
+    "random",
+    None,
+    "Number of random architectures.",
+    lower_bound=1,
+    upper_bound=100_000,
+)
 LATENCY = flags.DEFINE_bool("latency", False, "Whether to measure how long each takes.")
 BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1"], "Batch sizes, for --latency.")
 REPEATS = flags.DEFINE_integer("repeats", 20, "Runs that are timed.", lower_bound=1)

@@ -15,6 +15,7 @@ from launch.plots import cells as cell_pictures
 from launch.plots import style
 
 PICTURES = (".png", ".svg", ".pdf")
+LIMITS = ("max_params", "max_macs", "max_latency")  # not every job has all
 WIDTH = 120  # characters of a line that is not for a terminal
 
 
@@ -29,7 +30,7 @@ def show_space(plan, space, image_shape, size):
     search = plan.settings.search
     if search is not None and (limits := limits_of(search)):
         latency_of = None
-        if search.max_latency is not None:
+        if getattr(search, "max_latency", None) is not None:
             latency_of = latencies.load_latencies(search, space, image_shape).predict
         share = float(np.mean(plan.limit(cost_of, latency_of)(pool)))
         doubt = "" if share else "; a search would hardly find an architecture"
@@ -38,7 +39,7 @@ def show_space(plan, space, image_shape, size):
 
 def limits_of(search) -> str:
     """The limits of a search's settings in words; "" without any."""
-    limits = {name: getattr(search, name) for name in ("max_params", "max_macs", "max_latency")}
+    limits = {name: getattr(search, name, None) for name in LIMITS}
     return ", ".join(
         f"config.search.{name}={value}" for name, value in limits.items() if value is not None
     )

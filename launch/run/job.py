@@ -78,7 +78,11 @@ def run(make_job, plan, folder, *, finished, check_images=lambda images: None, r
             return stopped.status
         except BrokenPipeError:  # standard output's; `command.run` says so
             raise
-        except OSError as error:
+        except (OSError, CheckpointError) as error:
+            if folder is not None:
+                job.check_folder()
+            if isinstance(error, CheckpointError):
+                raise
             raise UsageError(f"--workdir={folder} cannot be written any more: {error}") from error
     return 0
 

@@ -47,8 +47,8 @@ def join(coordinator=None, count=None, index=None, *, patience=PATIENCE):
             raise UsageError(f"--process={index} must be at least 0 and below --processes={count}")
     elif not in_cluster(os.environ):
         return
-    if index == 0:
-        _check_port(coordinator)
+    if coordinator is not None:
+        _check_address(coordinator, listens=index == 0)
     place = coordinator or "the address that the cluster says"
     met = []
 
@@ -79,11 +79,13 @@ def join(coordinator=None, count=None, index=None, *, patience=PATIENCE):
         ) from None
 
 
-def _check_port(coordinator):
-    """Raises UsageError where process 0 could not listen at HOST:PORT."""
+def _check_address(coordinator, *, listens):
+    """Raises UsageError where HOST:PORT is none, or, if it `listens`, this process cannot."""
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
         raise UsageError(f"--coordinator={coordinator} must be HOST:PORT, as localhost:1234")
+    if not listens:
+        return
     with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as probe:
         try:
             probe.bind(("", int(port)))

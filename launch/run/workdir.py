@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 
 import filelock
@@ -26,6 +27,9 @@ FREE = (
     *("data.data_dir", "data.path", "data.workers", "scoring.per_dispatch", "truth"),
     *("tensorboard", "search.report", "search.latencies"),
 )
+
+
+SHOWN, LONGEST = 3, 200  # differences in a message, and characters of one
 
 
 @contextlib.contextmanager
@@ -58,11 +62,20 @@ def claimed(path, config, *, restart=False):
             _check(folder, config)
             yield folder
         finally:
-            if not (folder / CONFIG).exists():  # nothing was begun
+            if not (folder / CONFIG).exists():  # nothing was begun, or it is no more here
+                if not (folder / LOCK).exists():
+                    _remove_remains(folder)
                 held.close()
                 with contextlib.suppress(OSError):
                     (folder / LOCK).unlink(missing_ok=True)
                     folder.rmdir()
+
+
+def _remove_remains(folder):
+    """Removes what Orbax made where the folder was, after it had been moved or removed."""
+    with contextlib.suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [CHECKPOINTS]:
+            shutil.rmtree(folder)
 
 
 def _check_links(folder):
@@ -113,9 +126,15 @@ def _check(folder, config):
     ]
     if differing:
         raise UsageError(
-            f"--workdir={folder} holds a run with another config: {'; '.join(differing)}; "
+            f"--workdir={folder} holds a run with another config: {_some(differing)}; "
             "choose another folder, or --restart to set that one aside and begin anew"
         )
+
+
+def _some(texts):
+    """The first of some texts, and how many more there are."""
+    more = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return "; ".join(text[:LONGEST] for text in texts[:SHOWN]) + more
 
 
 def fields_of(config, prefix=""):
@@ -158,7 +177,10 @@ def read_config(folder) -> ConfigDict:
             f"--workdir={folder}: its {CONFIG} names no job; it is of an earlier version, whose "
             "results launch.report still shows"
         )
-    return ConfigDict(config)
+    try:
+        return ConfigDict(config)
+    except (AttributeError, TypeError, ValueError):  # names that no field can have
+        raise UsageError(f"--workdir={folder}: its {CONFIG} cannot be read") from None
 
 
 def read_network(folder) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import toys
 from conftest import ROOT
 from test_searching import ends
 
+from bnao_jax.checkpoint import Checkpoints
 from launch.command import UsageError
 from launch.inputs import architectures
 from launch.report import page
@@ -115,6 +117,19 @@ def test_a_folder_that_is_moved_ends_the_search_though_there_is_another(make, tm
         make(folder, move)
     assert not (folder / "result.json").exists()
     assert make(tmp_path / "moved") == 0  # goes on from what was kept
+
+
+def test_a_folder_that_is_removed_ends_the_search_and_stays_away(make, tmp_path, monkeypatch):
+    folder, save = tmp_path / "work", Checkpoints.save
+
+    def remove_and_save(*args, **named):
+        shutil.rmtree(folder)
+        save(*args, **named)
+
+    monkeypatch.setattr(Checkpoints, "save", remove_and_save)
+    with pytest.raises(UsageError, match=f"{folder} has been moved or removed"):
+        make(folder)
+    assert not folder.exists()
 
 
 def test_counts_of_any_size_are_reported(make, tmp_path):

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from command_lines import play_command
 from tiny import tiny
 
 from bnao_jax.cost import spread
@@ -94,3 +95,13 @@ def test_its_picture(tmp_path):
         tables.check_picture("cells.txt")
     with pytest.raises(UsageError, match="cannot be written: No such file"):
         tables.draw_cells(space, architecture, tmp_path / "absent/cells.svg")
+
+
+def test_a_space_without_images_and_limits_and_too_many_architectures():
+    status, out, _ = play_command(
+        "inspect", "--config=configs/tabular.py", "--space", "--samples=9"
+    )
+    assert status == 0 and "9 random architectures" in out
+    words = "--config=configs/quickstart.py", "--random=100001"
+    status, _, error = play_command("inspect", *words)
+    assert status == 2 and "--random=100001" in error

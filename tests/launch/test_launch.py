@@ -123,6 +123,9 @@ def test_a_search_goes_on_with_the_same_config_only(searched):
     with pytest.raises(UsageError, match="epochs was 2 and is 3.*--restart") as refused:
         toys.run(search_job, config, folder)
     assert "config.search.max_params was 700 and is None" in str(refused.value)
+    (config.seed, config.data.pad), config.supernet.clip = (1, 0), 1.0
+    with pytest.raises(UsageError, match="; and 2 more; choose another folder"):
+        toys.run(search_job, config, folder)
     config = small_search()  # how it runs may change
     config.devices, config.checkpoint_every_seconds, config.scoring.per_dispatch = 2, 7, 1
     assert toys.run(search_job, config, folder) == 0

@@ -199,6 +199,16 @@ def test_shared_weights_along_a_path(searched):
     )
 
 
+def test_shared_weights_of_another_network_are_refused(searched, tmp_path):
+    copy = tmp_path / "w"
+    shutil.copytree(searched[0], copy)
+    config = json.loads((copy / workdir.CONFIG).read_text())
+    config["network"]["channels"] += 2
+    (copy / workdir.CONFIG).write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="do not fit its network"):
+        accuracy.evaluate(copy, **EVALUATION | {"arch": "0 2 1 1 0 2 1 1", "split": "valid"})
+
+
 def test_a_training_begins_with_shared_weights(searched, tmp_path, capsys):
     path, search, params = searched
     config = tiny()
@@ -232,9 +242,10 @@ def test_evaluations_that_cannot_be(folder, tmp_path):
         accuracy.evaluate(folder, **EVALUATION | {"arch": "x"})
     with pytest.raises(UsageError, match="config.json: No such file"):
         accuracy.evaluate(tmp_path, **EVALUATION)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UsageError, match="its config.json cannot be read"):
-        accuracy.evaluate(tmp_path, **EVALUATION)
+    for text in ("{", '{"job": "train", "__class__": 1}'):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(UsageError, match="its config.json cannot be read"):
+            accuracy.evaluate(tmp_path, **EVALUATION)
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(UsageError, match="network.json: No such file"):
         accuracy.evaluate(tmp_path, **EVALUATION)

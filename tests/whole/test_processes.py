@@ -68,6 +68,13 @@ def test_processes_with_other_configs_end_before_any_work(compiled, tmp_path):
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("coordinator", ["x", "x:", ":1", "x:65536"])
+def test_an_address_that_cannot_be_is_refused_by_every_process(coordinator, index):
+    with pytest.raises(UsageError, match=f"--coordinator={coordinator} must be HOST:PORT"):
+        processes.join(coordinator, 2, index, patience=1)
+
+
 @pytest.mark.parametrize(
     "environ, several",
     [
