@@ -13,6 +13,7 @@ import numpy as np
 from bnao_jax.decisions import Decisions
 from bnao_jax.settings import (
     ARCHITECTURES,
+    AT_LEAST_ZERO,
     LIMIT,
     SECONDS,
     SWITCH,
@@ -134,7 +135,7 @@ class BaselineSettings(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonSettings(Settings):
-    """Which strategies are compared on a table."""
+    """Which strategies are compared on a table or on a teacher."""
 
     column: str = setting("cifar10_valid_acc_12ep", TEXT, "of the truth: what strategies see")
     final_column: str = setting("cifar10_test_acc_200ep", TEXT, "of the truth: what judges them")
@@ -145,6 +146,9 @@ class ComparisonSettings(Settings):
         (200, 300),
         several(whole(1).holds, "whole numbers of at least 1"),
         "after which they are judged",
+    )
+    noise: float = setting(
+        0.0, AT_LEAST_ZERO, "of a teacher's scores, in standard deviations of its values"
     )
 
 

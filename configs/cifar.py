@@ -112,6 +112,7 @@ def get_config(variant: str = "") -> ConfigDict:
     nao.exchanges = 10
     nao.held_out = 0.1
     nao.epochs = 1_000
+    nao.steps = 0
     nao.batch_size = 100
     nao.learning_rate = 1e-3
     nao.trade_off = 0.8
@@ -124,6 +125,7 @@ def get_config(variant: str = "") -> ConfigDict:
     nao.jitter = 0.0
     nao.mutants = 0
     nao.mutation_rate = 0.1
+    nao.crossed = 0.0
     nao.ranked = False
 
     config.evolution = evolution = ConfigDict()

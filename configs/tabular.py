@@ -36,14 +36,17 @@ def get_config() -> ConfigDict:
     config.search.initial, config.search.rounds, config.search.proposals = 100, 5, 50
     config.nao, config.evolution, config.bonas = search.nao, search.evolution, search.bonas
     nao = config.nao
-    nao.parents, nao.exchanges = 100, 1  # no two decisions of this space commute
     nao.targets, nao.own_tokens, nao.embedding_scale = "ranks", True, 0.1
-    nao.epochs, nao.batch_size, nao.learning_rate = 50, 50, 3e-3
-    nao.ranked, nao.step_sizes, nao.passes, nao.jitter, nao.mutants = True, 30, 3, 0.7, 300
+    nao.exchanges, nao.held_out, nao.carried = 0, 0.0, False
+    nao.steps, nao.batch_size, nao.learning_rate = 300, 50, 3e-3
+    nao.ranked, nao.parents, nao.passes = True, 20, 3
+    nao.step_sizes, nao.jitter = 30, 0.7
+    nao.mutants, nao.mutation_rate, nao.crossed = 1_000, 0.05, 0.5
 
     config.comparison = comparison = ConfigDict()
     comparison.strategies = ("nao", "bonas", "evolution", "random")
     comparison.column = "cifar10_valid_acc_12ep"
     comparison.final_column = "cifar10_test_acc_200ep"
     comparison.evaluations = (100, 200, 300)
+    comparison.noise = 0.0
     return config

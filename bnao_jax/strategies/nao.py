@@ -22,12 +22,14 @@ from bnao_jax.settings import (
     KEEP,
     SHARE,
     SWITCH,
+    WHOLE_SHARE,
     SettingError,
     Settings,
     one_of,
     setting,
     whole,
 )
+from bnao_jax.strategies.candidates import BRED, DECODED, Candidates
 from bnao_jax.strategies.strategy import Range, Strategy, best, check_capacity, filled_up, padded
 
 TARGETS = ("range", "ranks")
@@ -40,9 +42,14 @@ class NaoSettings(Settings):
     """How NAO learns and proposes; the defaults are the paper's."""
 
     parents: int = setting(100, whole(1, ARCHITECTURES), "K, best architectures moved uphill")
-    exchanges: int = setting(10, whole(1), "equivalent rewritings of each architecture to fit")
-    held_out: float = setting(0.1, SHARE, "share of the pool to test the controller on")
-    epochs: int = setting(1_000, whole(1), "of each fit")
+    exchanges: int = setting(
+        10, whole(0), "equivalent rewritings of each architecture to fit; 0: one form of each alone"
+    )
+    held_out: float = setting(
+        0.1, SHARE, "share of the pool to test the controller on; 0: test it on the next round"
+    )
+    epochs: int = setting(1_000, whole(1), "of each fit, at most")
+    steps: int = setting(0, whole(0), "of each fit, about so many at most; 0: as `epochs` says")
     batch_size: int = setting(100, whole(1), "rewritten architectures")
     learning_rate: float = setting(1e-3, ABOVE_ZERO, "of Adam")
     trade_off: float = setting(0.8, SHARE, "weight of the scores' error against the decoder's")
@@ -60,25 +67,37 @@ class NaoSettings(Settings):
         50, whole(0, 1_000), "sizes of the ascent's steps: 1 to this; 0: none"
     )
     passes: int = setting(
-        1, whole(1, 100), "ascents, each from the best candidates of the one before, predicted"
+        1, whole(1, 100), "ascents, each from what is predicted best of parents and candidates"
     )
     jitter: float = setting(0.0, AT_LEAST_ZERO, "length of the noise that a step adds; outputs: 1")
-    mutants: int = setting(0, whole(0, ARCHITECTURES), "candidates mutated from the same parents")
+    mutants: int = setting(
+        0, whole(0, ARCHITECTURES), "candidates bred in a pass, from what its ascent begins with"
+    )
     mutation_rate: float = setting(0.1, KEEP, "probability that a decision of a mutant is redrawn")
+    crossed: float = setting(0.0, WHOLE_SHARE, "share of the mutants that two were crossed for")
     ranked: bool = setting(
         False, SWITCH, "the best candidates by the predictor are proposed, not the first decoded"
     )
 
+    def tested(self, size) -> int:
+        """How many of a pool are held out."""
+        return max(1, round(size * self.held_out)) if self.held_out and size > 1 else 0
+
+    def epochs_of(self, rows) -> int:
+        """Epochs of a fit to so many rows."""
+        batches = -(-rows // self.batch_size)
+        return min(self.epochs, max(1, round(self.steps / batches))) if self.steps else self.epochs
+
     def least_bytes(self, population, length) -> dict:
         """Least memory of a fit by the fields that ask for it; `length` is D."""
         return {
-            "exchanges": 8 * length * population * self.exchanges,
+            "exchanges": 8 * length * population * max(self.exchanges, 1),
             "batch_size": 128 * length * self.batch_size,  # embedded
         }
 
     def check_pool(self, size):
         """Raises SettingError where nothing of a pool is left to fit the controller to."""
-        if max(1, round(size * self.held_out)) >= size:
+        if self.tested(size) >= size:
             raise SettingError(
                 f"held_out={self.held_out} of config.search.initial={size} leaves none to fit the "
                 "controller to"
@@ -120,116 +139,152 @@ def nao_strategy(
     settings = NaoSettings() if settings is None else settings
     controller = controller_of(decisions, settings)
     first = np.array(first_tokens(decisions, settings.own_tokens), np.int32)[None]
-    to_tokens, from_tokens = (lambda pool: pool + first), (lambda tokens: tokens - first)
+    form = (lambda pool: pool) if settings.exchanges else decisions.canonical
+    to_tokens, from_tokens = (lambda pool: form(pool) + first), (lambda tokens: tokens - first)
 
     def init(key):
-        pool = np.zeros((0, decisions.length), np.int32)
-        return fresh_state(key, pool, np.zeros(0, np.float32))
+        pool, nothing = np.zeros((0, decisions.length), np.int32), np.zeros(0, np.float32)
+        return fresh_state(key, pool, nothing, nothing)
 
-    def fresh_state(key, pool, scores):
-        """The state before the first epoch of a fit."""
+    def fresh_state(key, pool, scores, foreseen):
+        """The state before the first epoch of a fit; `foreseen` by the one before, NaN if known."""
         fit = nao.begin_fit(controller, key)
         key = np.asarray(jax.random.key_data(key))
-        return {"fit": fit, "key": key, "pool": pool, "scores": scores}
+        return {"fit": fit, "key": key, "pool": pool, "scores": scores, "foreseen": foreseen}
+
+    def foresight(state, pool):
+        """Scores float32[P] that the last fit predicts of a pool, NaN for what it was fitted to."""
+        foreseen = np.full(len(pool), np.nan, np.float32)
+        if len(state["pool"]) and not settings.held_out:
+            known = set(decisions.keys(state["pool"]))
+            new = np.array([key not in known for key in decisions.keys(pool)])
+            _, to_scores = _scales(settings.targets, state["scores"])
+            foreseen[new] = to_scores(predicted(state["fit"].params, pool[new]))
+        return foreseen
 
     def tell(state, key, pool, scores, on_part=lambda state, done, total: None):
         check_capacity(pool, capacity)
         split_key, exchange_key, fit_key = jax.random.split(key, 3)
-        fresh = fresh_state(fit_key, pool, scores)
-        if not all(np.array_equal(state[name], fresh[name]) for name in ("key", "pool", "scores")):
+        kept = {"key": np.asarray(jax.random.key_data(fit_key)), "pool": pool, "scores": scores}
+        if not all(np.array_equal(state[name], value) for name, value in kept.items()):
+            fresh = fresh_state(fit_key, pool, scores, foresight(state, pool))
             if settings.carried and len(state["pool"]):
-                weights = state["fit"].params
-                fresh["fit"] = fresh["fit"]._replace(params=weights)
+                fresh["fit"] = fresh["fit"]._replace(params=state["fit"].params)
             state = fresh
         to_targets, to_scores = _scales(settings.targets, scores)
         targets = to_targets.astype(np.float32)
         order = np.argsort(np.asarray(jax.random.uniform(split_key, (capacity,)))[: len(pool)])
-        held = max(1, round(len(pool) * settings.held_out)) if len(pool) > 1 else 0
-        test, fit = order[:held], order[held:]
-        copies = np.tile(pool[fit], (settings.exchanges, 1))
-        rows = padded(copies, capacity * settings.exchanges)
-        tokens = to_tokens(np.asarray(decisions.exchange(exchange_key, rows)))
+        test, fit = np.split(order, [settings.tested(len(pool))])
+        rewritten = max(settings.exchanges, 1)
+        copies = np.tile(pool[fit], (rewritten, 1))
+        rows = padded(copies, capacity * rewritten)
+        if settings.exchanges:
+            rows = np.asarray(decisions.exchange(exchange_key, rows))
         continue_fit = functools.partial(
             nao.continue_fit,
             controller,
             key=fit_key,
-            tokens=jnp.asarray(tokens),
-            targets=jnp.asarray(padded(np.tile(targets[fit], settings.exchanges), len(rows))),
+            tokens=jnp.asarray(to_tokens(rows)),
+            targets=jnp.asarray(padded(np.tile(targets[fit], rewritten), len(rows))),
             count=len(copies),
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
             trade_off=settings.trade_off,
         )
-        while (epoch := int(state["fit"].epoch)) < settings.epochs:
+        epochs = settings.epochs_of(len(copies))
+        while (epoch := int(state["fit"].epoch)) < epochs:
             state = state | {"fit": continue_fit(state["fit"])}
-            on_part(state, epoch + 1, settings.epochs)
+            on_part(state, epoch + 1, epochs)
         params, losses = state["fit"].params, state["fit"].losses
-        sequences, size = to_tokens(padded(pool, capacity)), len(pool)
-        predicted = np.asarray(nao.predict(controller, params, sequences))[:size]
-        same = np.asarray(nao.reconstruct(controller, params, sequences)) == sequences
-        facts = {
-            "controller_mse": float(losses["mse"]),
-            "controller_nll": float(losses["nll"]),
-            "held_out_pairwise_accuracy": pairwise_accuracy(predicted[test], targets[test]),
-            "held_out_reconstruction": float(np.mean(same[:size][test])),
-            "held_out_scores": scores[test].tolist(),
-            "held_out_predicted": to_scores(predicted[test]).tolist(),  # of them
-        }
+        facts = {"controller_mse": float(losses["mse"]), "controller_nll": float(losses["nll"])}
+        if len(test):
+            same = np.asarray(
+                nao.reconstruct(controller, params, to_tokens(padded(pool, capacity)))
+            )
+            same = (same == to_tokens(padded(pool, capacity)))[: len(pool)]
+            facts["held_out_reconstruction"] = float(np.mean(same[test]))
+            guesses = to_scores(predicted(params, pool[test]))
+        else:
+            test = np.flatnonzero(np.isfinite(state["foreseen"]))
+            guesses = state["foreseen"][test]
+        if len(test):
+            facts |= {
+                "held_out_pairwise_accuracy": pairwise_accuracy(guesses, scores[test]),
+                "held_out_scores": scores[test].tolist(),
+                "held_out_predicted": guesses.tolist(),  # of them
+            }
         return state, facts
 
     def predicted(params, pool):
         """Predicted targets float32[P] of a pool, in calls of one size."""
         parts = [pool[at : at + AT_ONCE] for at in range(0, len(pool), AT_ONCE)]
         predict = lambda part: nao.predict(controller, params, to_tokens(padded(part, AT_ONCE)))
-        return np.concatenate([np.asarray(predict(part))[: len(part)] for part in parts])
+        values = [np.asarray(predict(part))[: len(part)] for part in parts]
+        return np.concatenate([np.zeros(0, np.float32), *values])
+
+    def ascend(found, params, starts, key, most):
+        """Adds what steps of growing size up from `starts` decode to; returns the last size."""
+        tokens, step_size = to_tokens(padded(starts, min(settings.parents, capacity))), 0
+        for step_size in range(1, settings.step_sizes + 1):
+            noise = jax.random.fold_in(key, step_size) if settings.jitter else None
+            moved = nao.ascend(
+                controller, params, tokens, step_size, key=noise, jitter=settings.jitter
+            )
+            found.add(np.asarray(from_tokens(moved))[: len(starts)], DECODED, most)
+            if found.size == most:
+                break
+        return step_size
+
+    def breed(found, starts, key):
+        """Adds `mutants` children of `starts`, fewer where so many are not found."""
+        most = found.size + settings.mutants
+        for draw in range(DRAWS if settings.mutants else 0):
+            row_key, cross_key, change_key = jax.random.split(jax.random.fold_in(key, draw), 3)
+            rows = jax.random.randint(row_key, (2, AT_ONCE), 0, len(starts))
+            bred, fathers = jnp.asarray(starts)[rows]
+            crossed = decisions.crossover(cross_key, bred, fathers)
+            bred = jnp.where(
+                (np.arange(AT_ONCE) < settings.crossed * AT_ONCE)[:, None], crossed, bred
+            )
+            found.add(
+                np.asarray(decisions.mutate(change_key, bred, settings.mutation_rate)), BRED, most
+            )
+            if found.size == most:
+                break
 
     def ask(state, key, size, seen):
         params = state["fit"].params
-        jitter_key, mutant_key, random_key = jax.random.split(key, 3)
+        climb_key, breed_key, random_key = jax.random.split(key, 3)
         parents = best(state["pool"], state["scores"], settings.parents)
-        found = _Candidates(decisions, seen, accept)
-        wanted = None if settings.ranked else size  # the first so many, or all
-        step_size = climb = 0
-        starts = parents
+        found = Candidates(decisions, seen, accept)
+        most = None if settings.ranked else size  # the first so many, or all
+        starts, values, of_parents = parents, np.zeros(0), predicted(params, parents)
         for number in range(settings.passes):
             if number:
-                ordered = found.pool[np.argsort(-predicted(params, found.pool), kind="stable")]
-                starts = ordered[: settings.parents]
-            tokens = to_tokens(padded(starts, min(settings.parents, capacity)))
-            for step_size in range(1, settings.step_sizes + 1):
-                noise = None
-                if settings.jitter:
-                    noise, climb = jax.random.fold_in(jitter_key, climb), climb + 1
-                moved = nao.ascend(
-                    controller, params, tokens, step_size, key=noise, jitter=settings.jitter
-                )
-                found.add(np.asarray(from_tokens(moved))[: len(starts)], wanted)
-                if found.size == wanted:
-                    break
-            if found.size in (0, wanted):
+                values = np.append(values, predicted(params, found.pool[len(values) :]))
+                both = np.concatenate([parents, found.pool])
+                starts = best(both, np.append(of_parents, values), settings.parents)
+            size_reached = ascend(
+                found, params, starts, jax.random.fold_in(climb_key, number), most
+            )
+            if found.size == most:
                 break
-        decoded_new = found.size
-        for draw in range(DRAWS if settings.mutants else 0):
-            row_key, change_key = jax.random.split(jax.random.fold_in(mutant_key, draw))
-            rows = jax.random.randint(row_key, (AT_ONCE,), 0, len(parents))
-            bred = decisions.mutate(change_key, jnp.asarray(parents)[rows], settings.mutation_rate)
-            found.add(np.asarray(bred), decoded_new + settings.mutants, decoded=False)
-            if found.size == decoded_new + settings.mutants:
-                break
-        pool, mutated = found.pool, np.arange(found.size) >= decoded_new
+            breed(found, starts, jax.random.fold_in(breed_key, number))
+        pool, decoded = found.pool, found.of(DECODED)
         if settings.ranked and len(pool):
-            order = np.argsort(-predicted(params, pool), kind="stable")[:size]
-            pool, mutated = pool[order], mutated[order]
-        pool, mutated = pool[:size], mutated[:size]
+            values = np.append(values, predicted(params, pool[len(values) :]))
+            order = np.argsort(-values, kind="stable")
+            pool, decoded = pool[order], decoded[order]
+        pool, decoded = pool[:size], decoded[:size]
         new = len(pool)
-        # The ascent may run dry; the round keeps its size by random architectures.
+        # The candidates may be too few; the round keeps its size by random architectures.
         pool, drawn = filled_up(decisions, random_key, pool, size, seen=seen, accept=accept)
         facts = {
             **found.facts,
             "candidates": found.size,
-            "decoded_new": new - int(mutated.sum()),
-            "mutants_new": int(mutated.sum()),
-            "largest_step_size": step_size,
+            "decoded_new": int(decoded.sum()),
+            "mutants_new": new - int(decoded.sum()),
+            "largest_step_size": size_reached,
             "filled_at_random": drawn,
         }
         return pool, facts
@@ -244,37 +299,3 @@ def _scales(kind, scores):
         return span.shares(scores), span.scores
     targets = (stats.rankdata(scores) - 0.5) / len(scores)  # equals share the mean of their ranks
     return targets, lambda shares: np.quantile(scores, np.clip(shares, 0, 1))
-
-
-class _Candidates:
-    """New architectures within the limits, each once, in the order they came."""
-
-    def __init__(self, decisions, seen, accept):
-        self._decisions, self._seen, self._accept = decisions, set(seen), accept
-        self._rows = []
-        names = ("decoded", "decoded_repeated", "decoded_invalid", "decoded_beyond_limit")
-        self.facts = dict.fromkeys(names, 0)
-
-    @property
-    def size(self) -> int:
-        return len(self._rows)
-
-    @property
-    def pool(self) -> np.ndarray:
-        return np.array(self._rows, np.int32).reshape(-1, self._decisions.length)
-
-    def add(self, pool, wanted, *, decoded=True):
-        """Adds what of a pool is new, up to `wanted` in all; None: all."""
-        valid = ((pool >= 0) & (pool < np.array(self._decisions.options))).all(1)
-        fresh = self._decisions.unseen(pool[valid], self._seen)
-        allowed = np.ones(len(fresh), bool)
-        if self._accept is not None and len(fresh):
-            allowed = np.asarray(self._accept(fresh))
-        kept = fresh[allowed][: None if wanted is None else wanted - self.size]
-        self._seen.update(self._decisions.keys(kept))
-        self._rows.extend(kept)
-        if decoded:
-            self.facts["decoded"] += len(pool)
-            self.facts["decoded_invalid"] += int(np.sum(~valid))
-            self.facts["decoded_repeated"] += int(valid.sum()) - len(fresh)
-            self.facts["decoded_beyond_limit"] += int(np.sum(~allowed))

@@ -6,26 +6,33 @@ from matplotlib.figure import Figure
 from launch.plots.style import plain_figure
 
 
-def regret(result):
-    """Median regret over the evaluations of a search, a line with its quartiles for each strategy.
+def found(result):
+    """What is found over the evaluations of a search: median and quartiles of each strategy.
 
-    `result` is what comparison.json holds.
+    `result` is what comparison.json holds: regrets where the best of a table is known, values else.
     """
+    regret = result["best_of_table"] is not None
+    kind, unit = ("regret", 100) if regret else ("final", 1)
     figure, axes = plain_figure(
-        f"What is found on the table: medians and quartiles of {result['seeds']} searches",
+        f"What is found: medians and quartiles of {result['seeds']} searches",
         "architectures evaluated",
-        "regret of the best found, points of test accuracy",
+        "regret of the best found, points of test accuracy"
+        if regret
+        else "value of the best found, standard deviations of random ones",
     )
     for number, (name, row) in enumerate(result["strategies"].items()):
-        low, median, high = 100 * np.array(row["regret"])
+        low, median, high = unit * np.array(row[kind])
         evaluations = np.arange(1, len(median) + 1)
         axes.fill_between(evaluations, low, high, color=f"C{number}", alpha=0.15, linewidth=0)
         axes.plot(evaluations, median, color=f"C{number}", label=name)
     axes.set_xlim(1, len(median))
-    # Strategies differ in the last tenths of a point; linear below one tenth, so that 0 is seen.
-    axes.set_yscale("symlog", linthresh=0.1)
-    axes.set_yticks((0, 0.1, 0.3, 1, 3, 10, 30), labels=("0", "0.1", "0.3", "1", "3", "10", "30"))
-    axes.set_ylim(0, 1.1 * max(100 * row["regret"][2][0] for row in result["strategies"].values()))
+    if regret:
+        # Strategies differ in the last tenths; linear below one tenth, so that 0 is seen.
+        axes.set_yscale("symlog", linthresh=0.1)
+        ticks = (0, 0.1, 0.3, 1, 3, 10, 30)
+        axes.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        highest = max(100 * row["regret"][2][0] for row in result["strategies"].values())
+        axes.set_ylim(0, 1.1 * highest)
     axes.legend(title="strategy")
     return figure
 

@@ -1,5 +1,6 @@
-"""Strategies compared on a table of known accuracies, without any training."""
+"""Strategies compared on known accuracies, a table's or a teacher's, without any training."""
 
+import functools
 import json
 import time
 
@@ -7,10 +8,11 @@ import jax
 import numpy as np
 
 from bnao_jax import files
+from bnao_jax.comparison import paired
 from bnao_jax.search import begin, search
 from launch.command import UsageError, enable_compilation_cache
 from launch.compare import plots
-from launch.inputs.ground_truth import load_truth
+from launch.inputs.ground_truth import is_teacher, truth_of_seeds
 from launch.plots import style
 from launch.run import job as jobs
 from launch.run import machine, workdir
@@ -35,16 +37,10 @@ def run(plan, folder, *, restart=False) -> int:
 
 def check(plan):
     """Reads the truth; raises UsageError where it does not fit the plan."""
-    settings, decisions = plan.settings, plan.space().decisions
+    settings = plan.settings
     if jax.process_count() > 1:
         raise UsageError("launch.compare is the work of one process")
-    for column in (settings.comparison.column, settings.comparison.final_column):
-        truth = load_truth(settings.truth, column, decisions)
-    if len(truth.pool) < np.prod([float(n) for n in decisions.options]):
-        raise UsageError(
-            f"config.truth={settings.truth} has {len(truth.pool)} architectures; strategies may "
-            f"ask for any of {decisions.name}"
-        )
+    truth_of_seeds(settings, plan.space())
     total = settings.search.population_size
     if (most := max(settings.comparison.evaluations)) > total:
         raise UsageError(
@@ -53,19 +49,35 @@ def check(plan):
 
 
 class Comparison:
-    """One comparison: the table, and the searches that are done."""
+    """One comparison: the truth, and the searches that are done."""
 
     def __init__(self, plan, folder):
         self.plan, self.settings, self.folder = plan, plan.settings, folder
         self.space = plan.space()
         self.decisions = self.space.decisions
-        comparison = self.settings.comparison
-        self.truth = load_truth(self.settings.truth, comparison.column, self.decisions)
+        self.truth_of = truth_of_seeds(self.settings, self.space)
         self.accept = plan.limit(lambda pool: self.space.cost(pool, IMAGES))
-        columns = comparison.column, comparison.final_column
-        accuracies = [self.truth.of(self.truth.pool, column) for column in columns]
-        self.number = jobs.number_of(self.truth.pool, *accuracies)
+        self.number = self.number_of_truth()
         self.rows = self.done()
+
+    def number_of_truth(self):
+        """A number that is another for other accuracies."""
+        settings = self.settings
+        truth, seed = self.truth_of(settings.seed), jax.random.key(0)
+        pool = np.asarray(self.decisions.random(seed, 100)) if self.top is None else truth.pool
+        comparison = settings.comparison
+        columns = comparison.column, comparison.final_column
+        return jobs.number_of(pool, *(truth.of(pool, column) for column in columns))
+
+    @functools.cached_property
+    def top(self):
+        """The best accuracies of the table within the limit: "final", "score"; None: unknown."""
+        if is_teacher(self.settings):
+            return None
+        comparison, truth = self.settings.comparison, self.truth_of(self.settings.seed)
+        pool = truth.pool if self.accept is None else truth.pool[self.accept(truth.pool)]
+        columns = {"final": comparison.final_column, "score": comparison.column}
+        return {kind: float(truth.of(pool, column).max()) for kind, column in columns.items()}
 
     def done(self):
         """The searches that an earlier run has finished."""
@@ -99,7 +111,8 @@ class Comparison:
                     workdir.write_pool(self.folder / workdir.SEARCHES, self.rows.values())
                     advance(1, f"{name}, seed {seed}")
         result = self.result()
-        style.write_png(self.folder, regret=plots.regret(result))
+        picture = "found" if self.top is None else "regret"
+        style.write_png(self.folder, **{picture: plots.found(result)})
         workdir.write_json(self.folder / workdir.COMPARISON, result)
         print(summary(result, self.folder))
 
@@ -110,70 +123,91 @@ class Comparison:
         key = jax.random.key(self.settings.seed + seed)
         initial_key, begin_key, search_key = jax.random.split(key, 3)
         initial = self.decisions.sample(initial_key, settings.initial, accept=self.accept)
-        column = self.settings.comparison.column
+        truth, column = self.truth_of(self.settings.seed + seed), self.settings.comparison.column
         state = search(
             search_key,
             begin(begin_key, strategy, initial),
             self.decisions,
             strategy,
             train=lambda number, pool: np.zeros(len(pool), np.int64),
-            evaluate=lambda number, pool: self.truth.of(pool, column).astype(np.float32),
+            evaluate=lambda number, pool: truth.of(pool, column).astype(np.float32),
             rounds=settings.rounds,
             proposals=settings.proposals,
         )
         pool = state.population.pool
-        best = best_so_far(self.truth.of(pool, column))
-        judged = self.truth.of(pool, self.settings.comparison.final_column)[best]
+        best = best_so_far(truth.of(pool, column))
+        judged = truth.of(pool, self.settings.comparison.final_column)[best]
         return {
             "strategy": name,
             "seed": self.settings.seed + seed,
             "truth": self.number,
             "best": self.decisions.format(pool[best[-1]]),
             "seconds": round(time.monotonic() - started, 2),
-            "score": self.truth.of(pool, column)[best].round(6).tolist(),
+            "score": truth.of(pool, column)[best].round(6).tolist(),
             "final": judged.round(6).tolist(),
         }
 
     def result(self):
         """What comparison.json holds."""
-        comparison, everything = self.settings.comparison, self.truth.pool
-        if self.accept is not None:
-            everything = everything[self.accept(everything)]
-        tops = {
-            "final": float(self.truth.of(everything, comparison.final_column).max()),
-            "score": float(self.truth.of(everything, comparison.column).max()),
-        }
+        comparison, names = self.settings.comparison, self.settings.comparison.strategies
         return {
-            "strategies": {
-                name: self.of_strategy(name, tops) for name in self.settings.comparison.strategies
+            "strategies": {name: self.of_strategy(name) for name in names},
+            "pairs": {
+                f"{name} - {other}": self.between(name, other)
+                for place, name in enumerate(names)
+                for other in names[place + 1 :]
             },
-            "best_of_table": tops,
+            "best_of_table": self.top,
+            "truth": self.settings.truth,
             "column": comparison.column,
             "final_column": comparison.final_column,
+            "noise": comparison.noise,
             "seed": self.settings.seed,
             "seeds": self.settings.seeds,
             "versions": machine.versions(),
         }
 
-    def of_strategy(self, name, tops):
-        """Quartiles of accuracy and regret after some evaluations and after all, and the time."""
-        rows = [row for (strategy, _), row in self.rows.items() if strategy == name]
-        final, score = (np.array([row[kind] for row in rows]) for kind in ("final", "score"))
-        regret, score_regret = tops["final"] - final, tops["score"] - score  # [seed, evaluation]
-        after = {}
+    def finals(self, name, kind="final"):
+        """What a strategy's best so far are worth, float64[seed, evaluation]."""
+        return np.array([self.rows[name, seed][kind] for seed in range(self.settings.seeds)])
+
+    def of_strategy(self, name):
+        """What was found after some evaluations and after all, in quartiles, and the time."""
+        final, after = self.finals(name), {}
         for number in self.settings.comparison.evaluations:
-            at = number - 1
+            found = final[:, number - 1]
             after[str(number)] = {
-                "final_accuracy": np.quantile(final[:, at], QUARTILES).tolist(),
-                "regret": np.quantile(regret[:, at], QUARTILES).tolist(),
-                "regret_mean": float(regret[:, at].mean()),
-                "score_regret": np.quantile(score_regret[:, at], QUARTILES).tolist(),
+                "final_accuracy": np.quantile(found, QUARTILES).tolist(),
+                "final_mean": float(found.mean()),
             }
-        return {
-            "after": after,
-            "regret": np.quantile(regret, QUARTILES, axis=0).round(6).tolist(),
-            "seconds_of_a_search": float(np.median([row["seconds"] for row in rows])),
-        }
+            if self.top is not None:
+                regret = self.top["final"] - found
+                of_score = self.top["score"] - self.finals(name, "score")[:, number - 1]
+                after[str(number)] |= {
+                    "regret": np.quantile(regret, QUARTILES).tolist(),
+                    "regret_mean": float(regret.mean()),
+                    "score_regret": np.quantile(of_score, QUARTILES).tolist(),
+                }
+        row = {"after": after, "final": np.quantile(final, QUARTILES, axis=0).round(6).tolist()}
+        if self.top is not None:
+            regret = np.quantile(self.top["final"] - final, QUARTILES, axis=0)
+            row["regret"] = regret.round(6).tolist()
+        seconds = [self.rows[name, seed]["seconds"] for seed in range(self.settings.seeds)]
+        return row | {"seconds_of_a_search": float(np.median(seconds))}
+
+    def between(self, name, other):
+        """By how much one strategy finds better than another, by seed, after some evaluations."""
+        first, second = self.finals(name), self.finals(other)
+        differences = {}
+        for number in self.settings.comparison.evaluations:
+            pair = paired(first[:, number - 1], second[:, number - 1])
+            differences[str(number)] = {
+                "difference": pair.mean,
+                "low": jobs.plain(pair.low),
+                "high": jobs.plain(pair.high),
+                "verdict": pair.verdict,
+            }
+        return differences
 
 
 def best_so_far(scores):
@@ -186,18 +220,37 @@ def best_so_far(scores):
 
 def summary(result, folder) -> str:
     """The figures as a table of text."""
-    strategies = result["strategies"]
+    strategies, top = result["strategies"], result["best_of_table"]
     numbers = list(next(iter(strategies.values()))["after"])
-    percent = lambda values: "{1:.2f} ({0:.2f} to {2:.2f})".format(*(100 * v for v in values))
-    head = f"{'':12}" + "".join(f"{'after ' + number:>24}" for number in numbers)
+    by = f"{result['final_column']} of the best by {result['column']}"
+    if top is None:
+        kind, unit = "final_accuracy", 1
+        what = f"Found: {by}, in standard deviations of random architectures"
+        by = f"{result['truth']}, another of each seed, noise of the scores {result['noise']:g}"
+    else:
+        kind, unit = "regret", 100
+        what = f"Regret: {by}, below the best of"
+        by = f"the table ({100 * top['final']:.2f} %), in points"
+    quartiles = lambda values: "{1:.2f} ({0:.2f} to {2:.2f})".format(*(unit * v for v in values))
+    columns = "".join(f"{'after ' + number:>24}" for number in numbers)
     lines = [
         "",
-        f"Regret: {result['final_column']} of the best by {result['column']}, below the best of "
-        f"the table ({100 * result['best_of_table']['final']:.2f} %), in points",
+        what,
+        by,
         f"median (quartiles) of {result['seeds']} searches",
-        head + f"{'seconds':>12}",
+        f"{'':24}{columns}{'seconds':>12}",
     ]
     for name, row in strategies.items():
-        cells = "".join(f"{percent(row['after'][n]['regret']):>24}" for n in numbers)
-        lines.append(f"{name:12}{cells}{row['seconds_of_a_search']:12.1f}")
+        cells = "".join(f"{quartiles(row['after'][n][kind]):>24}" for n in numbers)
+        lines.append(f"{name:24}{cells}{row['seconds_of_a_search']:12.1f}")
+    if result["seeds"] > 1 and result["pairs"]:
+        lines += ["", "Better by, mean over the seeds (95 % t-interval of the paired differences)"]
+    for name, after in result["pairs"].items() if result["seeds"] > 1 else ():
+        cells = "".join(f"{_with_ends(after[n], unit):>24}" for n in numbers)
+        lines.append(f"{name:24}{cells}")
     return "\n".join([*lines, "", f"Files: {folder}/"])
+
+
+def _with_ends(pair, unit):
+    values = (unit * pair[name] for name in ("difference", "low", "high"))
+    return "{:+.2f} ({:+.2f} to {:+.2f})".format(*values)

@@ -1,8 +1,12 @@
-"""Known accuracies, as a config names them."""
+"""Known accuracies, as a config names them: those of a file, or a teacher's."""
 
-from bnao_jax import ground_truth
+import numpy as np
+
+from bnao_jax import ground_truth, teacher
 from launch.command import UsageError
 from launch.config.plan import named
+
+TEACHER = "teacher:"  # config.truth=teacher:KIND
 
 
 def load_truth(path, column, decisions):
@@ -19,3 +23,35 @@ def _load(path, column, decisions):
     truth = ground_truth.load(path, decisions)
     truth.of(truth.pool[:1], column)
     return truth
+
+
+def is_teacher(settings) -> bool:
+    """Whether the truth of a comparison is a teacher."""
+    return settings.truth.startswith(TEACHER)
+
+
+def truth_of_seeds(settings, space):
+    """A function from a seed to what strategies are compared on: an object with `of(pool, column)`.
+
+    A table is the same for all seeds; every seed has a teacher of its own. UsageError where the
+    truth does not fit.
+    """
+    comparison = settings.comparison
+    columns = comparison.column, comparison.final_column
+    if is_teacher(settings):
+        kind = settings.truth.removeprefix(TEACHER)
+        make = lambda seed: teacher.Teacher(kind, space, seed, noise=comparison.noise)
+        nothing = np.zeros((0, space.decisions.length), np.int32)
+        for column in columns:
+            named("config.truth", lambda column: make(0).of(nothing, column), column)
+        return make
+    if comparison.noise:
+        raise UsageError("config.comparison.noise is a teacher's; a table's accuracies are exact")
+    for column in columns:
+        truth = load_truth(settings.truth, column, space.decisions)
+    if len(truth.pool) < np.prod([float(n) for n in space.decisions.options]):
+        raise UsageError(
+            f"config.truth={settings.truth} has {len(truth.pool)} architectures; strategies may "
+            f"ask for any of {space.decisions.name}"
+        )
+    return lambda seed: truth

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import toys
 
+from bnao_jax.spaces.nao.outline import nao_decisions
+from bnao_jax.spaces.nao.space import NaoSpace
 from bnao_jax.spaces.nasbench201.outline import everything, nasbench201_decisions
-from configs import tabular
+from bnao_jax.teacher import Teacher
+from configs import tabular, teacher
 from launch.command import UsageError
 from launch.compare import table as compare_job
+from launch.config.plan import plan
 
 COLUMNS = ("cifar10_valid_acc_12ep", "cifar10_test_acc_200ep")
 
@@ -81,6 +85,35 @@ def test_result_and_summary(finished, capsys):
     assert all(name in printed for name in result["strategies"])
 
 
+def test_teachers_take_the_place_of_a_table(tmp_path, capsys):
+    config = teacher.get_config()
+    config.seeds, config.search.initial, config.search.rounds, config.search.proposals = 2, 9, 2, 6
+    config.comparison.strategies, config.comparison.evaluations = ("evolution", "random"), (9, 15)
+    config.comparison.noise, config.space.nodes = 1.0, 2
+    assert toys.run(compare_job, config, str(tmp_path / "w")) == 0
+    result = json.loads((tmp_path / "w" / "comparison.json").read_text())
+    rows, space = rows_of(tmp_path / "w"), nao_decisions("small", 2)
+    of = {(row["strategy"], row["seed"]): row for row in rows}
+    make = lambda seed: Teacher("graph", NaoSpace.of(*parts_of(config)), seed, noise=1.0)
+    for (_, seed), row in of.items():
+        best = space.parse(row["best"])[None]
+        assert row["final"][-1] == pytest.approx(make(seed).of(best).item(), abs=1e-5)
+        assert row["score"][-1] == pytest.approx(make(seed).of(best, "score").item(), abs=1e-5)
+    found = lambda name: np.array([of[name, seed]["final"][14] for seed in (0, 1)])
+    pair = result["pairs"]["evolution - random"]
+    assert pair["15"]["difference"] == pytest.approx(np.mean(found("evolution") - found("random")))
+    assert pair["9"]["difference"] == 0 and result["best_of_table"] is None
+    assert (tmp_path / "w" / "found.png").exists()
+    out = capsys.readouterr().out
+    assert "Found: value of the best by score" in out and "evolution - random" in out
+
+
+def parts_of(config):
+    """Settings of the space and of the network, and classes."""
+    settings = plan(config).settings
+    return settings.space, settings.network, 10
+
+
 def tiny_of(folder):
     return tiny(json.loads((folder / "config.json").read_text())["truth"])
 
@@ -110,6 +143,9 @@ def test_the_best_so_far():
     "change, message",
     [
         ({"truth": ""}, "config.truth is missing"),
+        ({"truth": "teacher:me"}, "config.truth: teacher 'me' is not one of"),
+        ({"truth": "teacher:sum"}, "config.truth: a teacher has the columns score and value"),
+        ({"comparison.noise": 1.0}, "config.comparison.noise is a teacher's"),
         ({"comparison.evaluations": (50,)}, "asks for 50; config.search makes 40"),
         ({"comparison.column": "cifar10_test_acc_7ep"}, "no column"),
         ({"comparison.strategies": ("nao", "ants")}, "comparison.strategies"),

@@ -54,6 +54,7 @@ LIBRARY = {
         *("bnao_jax.ranking", "bnao_jax.settings", "bnao_jax.strategies"),
     ),
     "bnao_jax/ground_truth.py": ("bnao_jax.decisions", "bnao_jax.files"),
+    "bnao_jax/teacher.py": (),
     "bnao_jax/search.py": (
         *("bnao_jax.decisions", "bnao_jax.settings", "bnao_jax.strategies.strategy"),
     ),
