@@ -1,10 +1,10 @@
 """What a search's controller learned and proposed, in pictures.
 
 Each function returns a figure and its description, or None where the data are missing.
-Scores are drawn in the unit of the run, see `search_folder.Unit`.
 """
 
 import numpy as np
+from scipy import stats
 
 from bnao_jax.ranking import pairwise_accuracy
 from launch.plots.style import (
@@ -21,8 +21,8 @@ from launch.plots.style import (
 from launch.report.damaged_json import number, numbers
 
 ASCENT = {  # counts of decoded architectures
-    "decoded_new": "new",
-    "mutants_new": "mutants, proposed",
+    "decoded_new": "decoded, proposed",
+    "mutants_new": "bred, proposed",
     "decoded_repeated": "known before",
     "decoded_beyond_limit": "beyond the limit",
     "decoded_invalid": "invalid",
@@ -31,32 +31,42 @@ ASCENT = {  # counts of decoded architectures
 
 
 def predictions(run):
-    """Predicted against measured scores of architectures that the fit had not seen."""
-    rounds, factor = [], run.unit.factor
+    """Predicted against measured ranks of architectures that the fit had not seen.
+
+    A search that holds none out tests the predictor on what it proposed with it: those were encoded
+    again and predicted before they were measured.
+    """
+    rounds = []
     for row in run.rounds:
         pair = numbers(row, "held_out_scores"), numbers(row, "held_out_predicted")
-        if len(pair[0]) == len(pair[1]) > 0:
+        if len(pair[0]) == len(pair[1]) > 1:
             rounds.append((number(row, "round"), *pair))
     if not rounds:
         return None
     fig, axes = figure(
         "The predictor on architectures that its fit had not seen",
-        f"measured {run.unit.axis}",
-        "predicted",
+        "measured rank among them, % (100: the best)",
+        "predicted rank, %",
     )
     for place, (of_round, actual, predicted) in enumerate(rounds):
         look = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        label = f"after round {of_round:.0f}" if place < MOST_ROUNDS else None
-        points(axes, factor * actual, factor * predicted, *look, s=24, label=label)
-    every = factor * np.concatenate([part for _, *pair in rounds for part in pair])
-    ends = [every.min(), every.max()]
-    axes.plot(ends, ends, color=INK, linewidth=1, linestyle=":", label="as measured")
+        label = f"tested after round {of_round:.0f}" if place < MOST_ROUNDS else None
+        points(axes, _ranks(actual), _ranks(predicted), *look, s=24, label=label)
+    axes.plot([0, 100], [0, 100], color=INK, linewidth=1, linestyle=":", label="as measured")
     legend(fig, axes)
     _, actual, predicted = rounds[-1]
-    if len(actual) < 2:
-        return fig, f"{len(every) // 2} architectures in {len(rounds)} rounds."
     right = 100 * pairwise_accuracy(predicted, actual)
-    return fig, f"In the last of these rounds {right:.0f} % of the pairs are in the right order."
+    held_out = any(np.isfinite(number(row, "held_out_reconstruction")) for row in run.rounds)
+    whose = "held out of the fit" if held_out else "proposed with it, encoded again"
+    return fig, (
+        f"Architectures {whose}. In the last of these rounds {right:.0f} % of the pairs of "
+        f"{len(actual)} are in the right order."
+    )
+
+
+def _ranks(values):
+    """Ranks in percent, the best 100, equals alike."""
+    return 100 * stats.rankdata(values) / len(values)
 
 
 def pairs(run):
@@ -86,8 +96,8 @@ def ascent(run):
     if not rows:
         return None
     fig, axes = figure(
-        "What came of moving the best architectures uphill",
-        "round whose best were moved",
+        "What came of moving the best architectures uphill, and of breeding from them",
+        "round whose best were the parents",
         "architectures",
     )
     at, bottom = np.arange(len(rows)), np.zeros(len(rows))

@@ -181,7 +181,7 @@ def _training(run, others, drawn):
 
 def _controller(run, drawn):
     plots = {
-        "predictions": ("Predicted against measured", plots_of_controller.predictions(run)),
+        "predictions": ("Predicted against measured ranks", plots_of_controller.predictions(run)),
         "pairs": ("Pairwise accuracy", plots_of_controller.pairs(run)),
         "ascent": ("New architectures", plots_of_controller.ascent(run)),
     }
