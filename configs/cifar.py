@@ -110,6 +110,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.nao = nao = ConfigDict()
     nao.parents = 100
     nao.exchanges = 10
+    nao.unlabelled = 0
     nao.held_out = 0.1
     nao.epochs = 1_000
     nao.steps = 0

@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
     config.nao, config.evolution, config.bonas = search.nao, search.evolution, search.bonas
     nao = config.nao
     nao.targets, nao.own_tokens, nao.embedding_scale = "ranks", True, 0.1
-    nao.exchanges, nao.held_out, nao.carried = 0, 0.0, False
+    nao.exchanges, nao.unlabelled, nao.held_out, nao.carried = 0, 300, 0.0, False
     nao.steps, nao.batch_size, nao.learning_rate = 300, 50, 3e-3
     nao.ranked, nao.parents, nao.passes = True, 20, 1
     nao.step_sizes, nao.jitter = 30, 0.7

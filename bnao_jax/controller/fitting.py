@@ -65,7 +65,9 @@ def continue_fit(
 
     Args:
       key: that of `begin_fit`.
-      targets: within [0, 1], where the predictor's sigmoid lies.
+      targets: within [0, 1], where the predictor's sigmoid lies; NaN for a sequence that nobody has
+        scored, which encoder and decoder learn all the same (as in Luo et al., "Semi-Supervised
+        Neural Architecture Search", 2020, https://arxiv.org/abs/2002.10389).
       count: rows that are valid; those from `count` on are padding of any content. It is traced,
         as all that follow but batch_size: pools padded to one capacity N share one program.
 
@@ -118,11 +120,13 @@ def _continue(
     optimizer = _optimizer(learning_rate, clip, weight_decay)
     _, order_key = jax.random.split(key)
     batches = (count + batch_size - 1) // batch_size
+    scored = jnp.isfinite(targets) & (jnp.arange(len(targets)) < count)
+    targets, counts = jnp.where(scored, targets, 0), jnp.stack([scored.sum(), count])
 
-    def loss(params, rows, weight):
+    def loss(params, rows, weights):
         predicted, log_p = NAO(controller).apply({"params": params}, tokens[rows])
-        mse = jnp.vdot(weight, (predicted - targets[rows]) ** 2)
-        nll = -jnp.vdot(weight, log_p.mean(axis=1))
+        mse = jnp.vdot(weights[0], (predicted - targets[rows]) ** 2)
+        nll = -jnp.vdot(weights[1], log_p.mean(axis=1))
         return trade_off * mse + (1 - trade_off) * nll, jnp.stack([mse, nll])
 
     def step(i, carry):
@@ -130,10 +134,13 @@ def _continue(
         at = i * batch_size + jnp.arange(batch_size)
         valid = at < count
         rows = jnp.where(valid, order[at], order[0])  # padding is not even read: it may hold NaN
-        grads, batch_losses = jax.grad(loss, has_aux=True)(params, rows, valid / valid.sum())
+        used = jnp.stack([valid & scored[rows], valid])
+        sizes = used.sum(axis=1)
+        weights = used / jnp.maximum(sizes, 1)[:, None]
+        grads, batch_losses = jax.grad(loss, has_aux=True)(params, rows, weights)
         updates, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, updates)
-        return order, params, state, losses + batch_losses * valid.sum() / count
+        return order, params, state, losses + batch_losses * sizes / jnp.maximum(counts, 1)
 
     def epoch(_, fit):
         order = shuffle(jax.random.fold_in(order_key, fit.epoch), tokens.shape[0], count)

@@ -45,6 +45,9 @@ class NaoSettings(Settings):
     exchanges: int = setting(
         10, whole(0), "equivalent rewritings of each architecture to fit; 0: one form of each alone"
     )
+    unlabelled: int = setting(
+        0, whole(0, ARCHITECTURES), "random architectures without a score that are fitted, too"
+    )
     held_out: float = setting(
         0.1, SHARE, "share of the pool to test the controller on; 0: test it on the next round"
     )
@@ -92,6 +95,7 @@ class NaoSettings(Settings):
         """Least memory of a fit by the fields that ask for it; `length` is D."""
         return {
             "exchanges": 8 * length * population * max(self.exchanges, 1),
+            "unlabelled": 8 * length * self.unlabelled,
             "batch_size": 128 * length * self.batch_size,  # embedded
         }
 
@@ -164,7 +168,7 @@ def nao_strategy(
 
     def tell(state, key, pool, scores, on_part=lambda state, done, total: None):
         check_capacity(pool, capacity)
-        split_key, exchange_key, fit_key = jax.random.split(key, 3)
+        split_key, exchange_key, other_key, fit_key = jax.random.split(key, 4)
         kept = {"key": np.asarray(jax.random.key_data(fit_key)), "pool": pool, "scores": scores}
         if not all(np.array_equal(state[name], value) for name, value in kept.items()):
             fresh = fresh_state(fit_key, pool, scores, foresight(state, pool))
@@ -175,9 +179,12 @@ def nao_strategy(
         targets = to_targets.astype(np.float32)
         order = np.argsort(np.asarray(jax.random.uniform(split_key, (capacity,)))[: len(pool)])
         test, fit = np.split(order, [settings.tested(len(pool))])
-        rewritten = max(settings.exchanges, 1)
-        copies = np.tile(pool[fit], (rewritten, 1))
-        rows = padded(copies, capacity * rewritten)
+        rewritten, unlabelled = max(settings.exchanges, 1), settings.unlabelled
+        others = np.asarray(decisions.random(other_key, unlabelled))
+        copies = np.concatenate([np.tile(pool[fit], (rewritten, 1)), others])
+        wanted = np.tile(targets[fit], rewritten)
+        wanted = np.concatenate([wanted, np.full(unlabelled, np.nan, np.float32)])
+        rows = padded(copies, capacity * rewritten + unlabelled)
         if settings.exchanges:
             rows = np.asarray(decisions.exchange(exchange_key, rows))
         continue_fit = functools.partial(
@@ -185,7 +192,7 @@ def nao_strategy(
             controller,
             key=fit_key,
             tokens=jnp.asarray(to_tokens(rows)),
-            targets=jnp.asarray(padded(np.tile(targets[fit], rewritten), len(rows))),
+            targets=jnp.asarray(padded(wanted, len(rows))),
             count=len(copies),
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,

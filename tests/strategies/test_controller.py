@@ -240,6 +240,22 @@ def test_padding_of_any_content_does_not_change_the_fit():
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
+def test_what_has_no_score_teaches_encoder_and_decoder_alone():
+    _, tokens, targets = problem(0, 64)
+    more, nothing = sample(TOY, 1, 64), np.full(64, np.nan)
+    fit_to = lambda *parts, **named: quick_fit(
+        TOY, jax.random.key(0), np.concatenate([tokens, more]), np.concatenate(parts), **named
+    )
+    params, losses = fit_to(targets, nothing, epochs=1)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+    assert np.isfinite(losses["mse"]) and losses["mse"] > 0
+    still, losses = fit_to(nothing, nothing, epochs=1)
+    start = init(TOY, jax.random.split(jax.random.key(0))[0])
+    assert equal(still["predictor"], start["predictor"]) and losses["mse"] == 0
+    assert not equal(still["decoder"], start["decoder"])
+    assert not equal(still["encoder"], start["encoder"])
+
+
 def test_other_sizes_rates_and_steps_share_one_program():
     params, _ = fitted(0)
     _, tokens, targets = problem(1)

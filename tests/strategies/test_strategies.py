@@ -33,7 +33,7 @@ RANKED = dataclasses.replace(
     NAO,
     **dict(targets="ranks", own_tokens=True, embedding_scale=0.1, learning_rate=3e-3, epochs=8),
     **dict(step_sizes=4, passes=2, jitter=0.7, mutants=30, crossed=0.5, ranked=True, carried=False),
-    **dict(exchanges=0, held_out=0.0, steps=40),
+    **dict(exchanges=0, unlabelled=20, held_out=0.0, steps=40),
 )
 FORM = graph_form(Outline(2, 1, 10, operations="small", nodes=2))
 BONAS = BonasSettings(epochs=50, batch_size=32, generations=10)
