@@ -1,19 +1,21 @@
-"""Compares systems by their searches, or strategies on a table of known accuracies.
+"""Compares systems by their searches, or strategies on known accuracies.
 
     python -m launch.compare --config=configs/compare_quickstart.py
     python -m launch.compare --config=configs/compare_quickstart.py --config.seeds=10
     python -m launch.compare --config=configs/tabular.py --config.truth=FILE
+    python -m launch.compare --config=configs/teacher.py
 
 The first makes searches of several systems and seeds, each with a supernet of its own and as many
 steps, architectures and trained networks as the others; systems are compared by differences of the
-same seed. The second trains nothing: it looks accuracies up.
+same seed. The others train nothing: accuracies are looked up in a table, or made up by a teacher.
 
 Flags:
   --config=FILE             the experiment; configs/README.md explains its fields
   --config.systems.NAME.SECTION.FIELD=VALUE
                             changes what one system has of its own
   --config.truth=FILE       the table: CSV, also gzipped, with the columns arch_str and, in
-                            percent, DATASET_PART_acc_EPOCHSep
+                            percent, DATASET_PART_acc_EPOCHSep; or teacher:sum, teacher:pairs,
+                            teacher:graph
   --config.FIELD=VALUE      changes one of its fields
   --workdir=FOLDER          where results go; runs/NAME by default
   --restart                 sets earlier results in that folder aside and begins anew
@@ -21,8 +23,9 @@ Flags:
                             one of N processes, as of launch.search; a table is the work of one
 
 The same command goes on with a comparison that was broken off. The folder receives comparison.json
-(means, intervals, verdicts; of a table medians and quartiles), searches.jsonl (a row a search), a
-picture (systems.png, regret.png), config.json, and the folder NAME-SEED of every search.
+(means, intervals, verdicts; of strategies quartiles, too), searches.jsonl (a row a search), a
+picture (systems.png; regret.png on a table, found.png on a teacher), config.json, and the folder
+NAME-SEED of every search.
 """
 
 import sys
