@@ -18,7 +18,7 @@ def found(result):
         "architectures evaluated",
         "regret of the best found, points of test accuracy"
         if regret
-        else "value of the best found, standard deviations of random ones",
+        else "value of the best found (random ones: 0 ± 1)",
     )
     for number, (name, row) in enumerate(result["strategies"].items()):
         low, median, high = unit * np.array(row[kind])

@@ -21,8 +21,8 @@ from launch.plots.style import (
 from launch.report.damaged_json import number, numbers
 
 ASCENT = {  # counts of decoded architectures
-    "decoded_new": "decoded, proposed",
-    "mutants_new": "bred, proposed",
+    "decoded_new": "decoded and proposed",
+    "mutants_new": "bred and proposed",
     "decoded_repeated": "known before",
     "decoded_beyond_limit": "beyond the limit",
     "decoded_invalid": "invalid",
@@ -96,7 +96,7 @@ def ascent(run):
     if not rows:
         return None
     fig, axes = figure(
-        "What came of moving the best architectures uphill, and of breeding from them",
+        "What came of the ascent, and of breeding from its parents",
         "round whose best were the parents",
         "architectures",
     )
@@ -114,7 +114,7 @@ def ascent(run):
     axes.set_ylim(0, 1.15 * max(bottom.max(), 1))
     legend(fig, axes)
     return fig, (
-        "η is the furthest step along the gradient that was needed. Of all decoded, "
+        "η is the furthest step along the gradient that was needed. In all "
         + ", ".join(
             f"{np.nansum([number(row, name) for row in rows]):.0f} {label}"
             for name, label in list(ASCENT.items())[:4]
