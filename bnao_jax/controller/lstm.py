@@ -100,7 +100,8 @@ class TokenLSTM(nn.Module):
         self.kernel = self.param("kernel", init.orthogonal(), (h, 4 * h))
         rows = embedding @ projection.reshape(k, self.embedding, 4 * h) + bias / k  # [K, V, 4H]
         tokens = np.minimum(first[..., None] + np.arange(self.options), self.vocabulary - 1)
-        self.rows = rows[np.arange(k)[:, None], tokens].reshape(len(first), -1, 4 * h)  # [T, KM, ]
+        rows = rows[np.arange(k)[:, None], tokens]  # [T, K, M, 4H]
+        self.rows = rows.reshape(len(first), -1, 4 * h)
 
     def __call__(self, tokens, hidden, memory):  # int32[T, B, K], [B, H] twice -> [T, B, H]
         options = tokens - np.array(self.first, np.int32)[:, None]

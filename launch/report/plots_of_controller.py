@@ -20,7 +20,7 @@ from launch.plots.style import (
 )
 from launch.report.damaged_json import number, numbers
 
-ASCENT = {  # counts of decoded architectures
+ASCENT = {  # counts of architectures that were decoded, bred or drawn
     "decoded_new": "decoded and proposed",
     "mutants_new": "bred and proposed",
     "decoded_repeated": "known before",

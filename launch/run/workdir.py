@@ -27,8 +27,6 @@ FREE = (
     *("data.data_dir", "data.path", "data.workers", "scoring.per_dispatch", "truth"),
     *("tensorboard", "search.report", "search.latencies"),
 )
-
-
 SHOWN, LONGEST = 3, 200  # differences in a message, and characters of one
 
 
