@@ -205,10 +205,8 @@ def nao_strategy(
         params, losses = state["fit"].params, state["fit"].losses
         facts = {"controller_mse": float(losses["mse"]), "controller_nll": float(losses["nll"])}
         if len(test):
-            same = np.asarray(
-                nao.reconstruct(controller, params, to_tokens(padded(pool, capacity)))
-            )
-            same = (same == to_tokens(padded(pool, capacity)))[: len(pool)]
+            sequences = to_tokens(padded(pool, capacity))
+            same = np.asarray(nao.reconstruct(controller, params, sequences)) == sequences
             facts["held_out_reconstruction"] = float(np.mean(same[test]))
             guesses = to_scores(predicted(params, pool[test]))
         else:

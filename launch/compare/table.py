@@ -53,6 +53,7 @@ class Comparison:
 
     def __init__(self, plan, folder):
         self.plan, self.settings, self.folder = plan, plan.settings, folder
+        self.seeds = range(plan.settings.seed, plan.settings.seed + plan.settings.seeds)
         self.space = plan.space()
         self.decisions = self.space.decisions
         self.truth_of = truth_of_seeds(self.settings, self.space)
@@ -99,8 +100,7 @@ class Comparison:
 
     def work(self):
         """Searches with all strategies and seeds, writes the files, prints the summary."""
-        strategies, seeds = self.settings.comparison.strategies, range(self.settings.seeds)
-        wanted = [(name, seed) for seed in seeds for name in strategies]
+        wanted = [(n, seed) for seed in self.seeds for n in self.settings.comparison.strategies]
         if self.rows:
             print(f"continuing: {len(self.rows)} of {len(wanted)} searches are done", flush=True)
         display = Display()
@@ -120,10 +120,10 @@ class Comparison:
         """One search, as a row of searches.jsonl."""
         started, settings = time.monotonic(), self.settings.search
         strategy = self.plan.strategy(self.space, self.accept, name)
-        key = jax.random.key(self.settings.seed + seed)
+        key = jax.random.key(seed)
         initial_key, begin_key, search_key = jax.random.split(key, 3)
         initial = self.decisions.sample(initial_key, settings.initial, accept=self.accept)
-        truth, column = self.truth_of(self.settings.seed + seed), self.settings.comparison.column
+        truth, column = self.truth_of(seed), self.settings.comparison.column
         state = search(
             search_key,
             begin(begin_key, strategy, initial),
@@ -139,7 +139,7 @@ class Comparison:
         judged = truth.of(pool, self.settings.comparison.final_column)[best]
         return {
             "strategy": name,
-            "seed": self.settings.seed + seed,
+            "seed": seed,
             "truth": self.number,
             "best": self.decisions.format(pool[best[-1]]),
             "seconds": round(time.monotonic() - started, 2),
@@ -169,7 +169,7 @@ class Comparison:
 
     def finals(self, name, kind="final"):
         """What a strategy's best so far are worth, float64[seed, evaluation]."""
-        return np.array([self.rows[name, seed][kind] for seed in range(self.settings.seeds)])
+        return np.array([self.rows[name, seed][kind] for seed in self.seeds])
 
     def of_strategy(self, name):
         """What was found after some evaluations and after all, in quartiles, and the time."""
@@ -192,7 +192,7 @@ class Comparison:
         if self.top is not None:
             regret = np.quantile(self.top["final"] - final, QUARTILES, axis=0)
             row["regret"] = regret.round(6).tolist()
-        seconds = [self.rows[name, seed]["seconds"] for seed in range(self.settings.seeds)]
+        seconds = [self.rows[name, seed]["seconds"] for seed in self.seeds]
         return row | {"seconds_of_a_search": float(np.median(seconds))}
 
     def between(self, name, other):

@@ -47,8 +47,8 @@ def truth_of_seeds(settings, space):
         return make
     if comparison.noise:
         raise UsageError("config.comparison.noise is a teacher's; a table's accuracies are exact")
-    for column in columns:
-        truth = load_truth(settings.truth, column, space.decisions)
+    truth = load_truth(settings.truth, columns[0], space.decisions)
+    named("config.truth", truth.of, truth.pool[:1], columns[1])
     if len(truth.pool) < np.prod([float(n) for n in space.decisions.options]):
         raise UsageError(
             f"config.truth={settings.truth} has {len(truth.pool)} architectures; strategies may "

@@ -135,6 +135,16 @@ def test_what_was_broken_off_goes_on_to_the_same_end(finished, table, tmp_path, 
         toys.run(compare_job, tiny(table), str(folder))
 
 
+def test_searches_of_other_seeds_are_continued_too(table, tmp_path, capsys):
+    config, folder = tiny(table), str(tmp_path / "w")
+    config.seed, config.comparison.strategies = 5, ("evolution", "random")
+    assert toys.run(compare_job, config, folder) == 0
+    (tmp_path / "w" / "comparison.json").unlink()
+    assert toys.run(compare_job, config, folder) == 0
+    assert "4 of 4 searches are done" in capsys.readouterr().out
+    assert [row["seed"] for row in rows_of(tmp_path / "w")] == [5, 5, 6, 6]
+
+
 def test_the_best_so_far():
     assert compare_job.best_so_far([3, 1, 3, 5, 4, 5]).tolist() == [0, 0, 0, 3, 3, 3]
 
