@@ -158,12 +158,7 @@ class Comparison:
         for place, name in enumerate(names):
             for other in names[place + 1 :]:
                 between = paired(column(name, "mean"), column(other, "mean"))
-                pairs[f"{name} - {other}"] = {
-                    "difference": between.mean,
-                    "low": jobs.plain(between.low),
-                    "high": jobs.plain(between.high),
-                    "verdict": between.verdict,
-                }
+                pairs[f"{name} - {other}"] = jobs.facts_of(between)
         facts = {name: rows[0][name] for name in ("networks", "images", "epochs")}
         return {
             "systems": systems,

@@ -198,16 +198,10 @@ class Comparison:
     def between(self, name, other):
         """By how much one strategy finds better than another, by seed, after some evaluations."""
         first, second = self.finals(name), self.finals(other)
-        differences = {}
-        for number in self.settings.comparison.evaluations:
-            pair = paired(first[:, number - 1], second[:, number - 1])
-            differences[str(number)] = {
-                "difference": pair.mean,
-                "low": jobs.plain(pair.low),
-                "high": jobs.plain(pair.high),
-                "verdict": pair.verdict,
-            }
-        return differences
+        return {
+            str(number): jobs.facts_of(paired(first[:, number - 1], second[:, number - 1]))
+            for number in self.settings.comparison.evaluations
+        }
 
 
 def best_so_far(scores):

@@ -37,6 +37,16 @@ def plain(value):
     return None if np.isnan(value) else value
 
 
+def facts_of(difference) -> dict:
+    """A `comparison.Difference` as JSON has it."""
+    return {
+        "difference": difference.mean,
+        "low": plain(difference.low),
+        "high": plain(difference.high),
+        "verdict": difference.verdict,
+    }
+
+
 class TrainingError(ValueError):
     """Training went astray."""
 

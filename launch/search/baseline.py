@@ -134,14 +134,10 @@ class Baseline:
         for name, group in (("against_random", RANDOM), ("against_random_of_same_size", SAME_SIZE)):
             if group not in judged:
                 continue
-            against = difference(found, judged[group])
             figures[name] = {
                 "found": float(found.mean()),
                 "random": float(judged[group].mean()),
-                "difference": against.mean,
-                "low": jobs.plain(against.low),
-                "high": jobs.plain(against.high),
-                "verdict": against.verdict,
+                **jobs.facts_of(difference(found, judged[group])),
                 **facts,
             }
         return figures
