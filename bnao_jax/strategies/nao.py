@@ -128,6 +128,82 @@ def first_tokens(decisions, own) -> list[int]:
     return [1 + sum(decisions.options[:at]) for at in range(decisions.length)]
 
 
+class _Reading:
+    """How a controller of some settings reads and writes the architectures of a space."""
+
+    def __init__(self, decisions, settings):
+        self.decisions, self.settings = decisions, settings
+        self.controller = controller_of(decisions, settings)
+
+    def tokens(self, pool):
+        """Tokens of a pool int32[P, D]; without exchanges those of its one form."""
+        pool = pool if self.settings.exchanges else self.decisions.canonical(pool)
+        return pool + self.controller.first[None]
+
+    def predicted(self, params, pool) -> np.ndarray:
+        """Predicted targets float32[P] of a pool, in calls of one size."""
+        values = [np.zeros(0, np.float32)]
+        for at in range(0, len(pool), AT_ONCE):
+            part = pool[at : at + AT_ONCE]
+            tokens = self.tokens(padded(part, AT_ONCE))
+            values.append(np.asarray(nao.predict(self.controller, params, tokens))[: len(part)])
+        return np.concatenate(values)
+
+    def rows_to_fit(self, keys, pool, targets, capacity) -> dict:
+        """Arguments of `controller.continue_fit` for at most `capacity` scored architectures.
+
+        `keys`: of the exchanges, and of the architectures without a score.
+        """
+        exchange_key, other_key = keys
+        rewritten, unlabelled = max(self.settings.exchanges, 1), self.settings.unlabelled
+        others = np.asarray(self.decisions.random(other_key, unlabelled))
+        copies = np.concatenate([np.tile(pool, (rewritten, 1)), others])
+        unknown = np.full(unlabelled, np.nan, np.float32)
+        wanted = np.concatenate([np.tile(targets, rewritten), unknown])
+        rows = padded(copies, capacity * rewritten + unlabelled)
+        if self.settings.exchanges:
+            rows = np.asarray(self.decisions.exchange(exchange_key, rows))
+        return {
+            "tokens": jnp.asarray(self.tokens(rows)),
+            "targets": jnp.asarray(padded(wanted, len(rows))),
+            "count": len(copies),
+        }
+
+    def ascend(self, params, starts, key, found, most, capacity) -> int:
+        """Adds to `found` what steps of growing size up from `starts` decode to, up to `most`.
+
+        Returns the last size.
+        """
+        settings, step_size = self.settings, 0
+        tokens = self.tokens(padded(starts, min(settings.parents, capacity)))
+        for step_size in range(1, settings.step_sizes + 1):
+            noise = jax.random.fold_in(key, step_size) if settings.jitter else None
+            moved = nao.ascend(
+                self.controller, params, tokens, step_size, key=noise, jitter=settings.jitter
+            )
+            pool = np.asarray(moved)[: len(starts)] - self.controller.first[None]
+            found.add(pool, DECODED, most)
+            if found.size == most:
+                break
+        return step_size
+
+
+def _breed(decisions, settings, starts, key, found):
+    """Adds `mutants` children of `starts` to `found`, fewer where so many are not found."""
+    most = found.size + settings.mutants
+    are_crossed = (np.arange(AT_ONCE) < settings.crossed * AT_ONCE)[:, None]
+    for draw in range(DRAWS if settings.mutants else 0):
+        row_key, cross_key, change_key = jax.random.split(jax.random.fold_in(key, draw), 3)
+        rows = jax.random.randint(row_key, (2, AT_ONCE), 0, len(starts))
+        mothers, fathers = jnp.asarray(starts)[rows]
+        crossed = decisions.crossover(cross_key, mothers, fathers)
+        bred = jnp.where(are_crossed, crossed, mothers)
+        mutated = decisions.mutate(change_key, bred, settings.mutation_rate)
+        found.add(np.asarray(mutated), BRED, most)
+        if found.size == most:
+            break
+
+
 def nao_strategy(
     decisions: Decisions, settings: NaoSettings | None = None, *, capacity: int, accept=None
 ) -> Strategy:
@@ -141,10 +217,7 @@ def nao_strategy(
       accept: function from a pool to bool[P]; others are never proposed.
     """
     settings = NaoSettings() if settings is None else settings
-    controller = controller_of(decisions, settings)
-    first = np.array(first_tokens(decisions, settings.own_tokens), np.int32)[None]
-    form = (lambda pool: pool) if settings.exchanges else decisions.canonical
-    to_tokens, from_tokens = (lambda pool: form(pool) + first), (lambda tokens: tokens - first)
+    reading = _Reading(decisions, settings)
 
     def init(key):
         pool, nothing = np.zeros((0, decisions.length), np.int32), np.zeros(0, np.float32)
@@ -152,7 +225,7 @@ def nao_strategy(
 
     def fresh_state(key, pool, scores, foreseen):
         """The state before the first epoch of a fit; `foreseen` by the one before, NaN if known."""
-        fit = nao.begin_fit(controller, key)
+        fit = nao.begin_fit(reading.controller, key)
         key = np.asarray(jax.random.key_data(key))
         return {"fit": fit, "key": key, "pool": pool, "scores": scores, "foreseen": foreseen}
 
@@ -163,7 +236,7 @@ def nao_strategy(
             known = set(decisions.keys(state["pool"]))
             new = np.array([key not in known for key in decisions.keys(pool)])
             _, to_scores = _scales(settings.targets, state["scores"])
-            foreseen[new] = to_scores(predicted(state["fit"].params, pool[new]))
+            foreseen[new] = to_scores(reading.predicted(state["fit"].params, pool[new]))
         return foreseen
 
     def tell(state, key, pool, scores, on_part=lambda state, done, total: None):
@@ -179,36 +252,28 @@ def nao_strategy(
         targets = to_targets.astype(np.float32)
         order = np.argsort(np.asarray(jax.random.uniform(split_key, (capacity,)))[: len(pool)])
         test, fit = np.split(order, [settings.tested(len(pool))])
-        rewritten, unlabelled = max(settings.exchanges, 1), settings.unlabelled
-        others = np.asarray(decisions.random(other_key, unlabelled))
-        copies = np.concatenate([np.tile(pool[fit], (rewritten, 1)), others])
-        wanted = np.tile(targets[fit], rewritten)
-        wanted = np.concatenate([wanted, np.full(unlabelled, np.nan, np.float32)])
-        rows = padded(copies, capacity * rewritten + unlabelled)
-        if settings.exchanges:
-            rows = np.asarray(decisions.exchange(exchange_key, rows))
+        draw_keys = exchange_key, other_key
+        data = reading.rows_to_fit(draw_keys, pool[fit], targets[fit], capacity)
         continue_fit = functools.partial(
             nao.continue_fit,
-            controller,
+            reading.controller,
             key=fit_key,
-            tokens=jnp.asarray(to_tokens(rows)),
-            targets=jnp.asarray(padded(wanted, len(rows))),
-            count=len(copies),
+            **data,
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
             trade_off=settings.trade_off,
         )
-        epochs = settings.epochs_of(len(copies))
+        epochs = settings.epochs_of(data["count"])
         while (epoch := int(state["fit"].epoch)) < epochs:
             state = state | {"fit": continue_fit(state["fit"])}
             on_part(state, epoch + 1, epochs)
         params, losses = state["fit"].params, state["fit"].losses
         facts = {"controller_mse": float(losses["mse"]), "controller_nll": float(losses["nll"])}
         if len(test):
-            sequences = to_tokens(padded(pool, capacity))
-            same = np.asarray(nao.reconstruct(controller, params, sequences)) == sequences
+            sequences = reading.tokens(padded(pool, capacity))
+            same = np.asarray(nao.reconstruct(reading.controller, params, sequences)) == sequences
             facts["held_out_reconstruction"] = float(np.mean(same[test]))
-            guesses = to_scores(predicted(params, pool[test]))
+            guesses = to_scores(reading.predicted(params, pool[test]))
         else:
             test = np.flatnonzero(np.isfinite(state["foreseen"]))
             guesses = state["foreseen"][test]
@@ -220,64 +285,27 @@ def nao_strategy(
             }
         return state, facts
 
-    def predicted(params, pool):
-        """Predicted targets float32[P] of a pool, in calls of one size."""
-        parts = [pool[at : at + AT_ONCE] for at in range(0, len(pool), AT_ONCE)]
-        predict = lambda part: nao.predict(controller, params, to_tokens(padded(part, AT_ONCE)))
-        values = [np.asarray(predict(part))[: len(part)] for part in parts]
-        return np.concatenate([np.zeros(0, np.float32), *values])
-
-    def ascend(found, params, starts, key, most):
-        """Adds what steps of growing size up from `starts` decode to; returns the last size."""
-        tokens, step_size = to_tokens(padded(starts, min(settings.parents, capacity))), 0
-        for step_size in range(1, settings.step_sizes + 1):
-            noise = jax.random.fold_in(key, step_size) if settings.jitter else None
-            moved = nao.ascend(
-                controller, params, tokens, step_size, key=noise, jitter=settings.jitter
-            )
-            found.add(np.asarray(from_tokens(moved))[: len(starts)], DECODED, most)
-            if found.size == most:
-                break
-        return step_size
-
-    def breed(found, starts, key):
-        """Adds `mutants` children of `starts`, fewer where so many are not found."""
-        most = found.size + settings.mutants
-        for draw in range(DRAWS if settings.mutants else 0):
-            row_key, cross_key, change_key = jax.random.split(jax.random.fold_in(key, draw), 3)
-            rows = jax.random.randint(row_key, (2, AT_ONCE), 0, len(starts))
-            bred, fathers = jnp.asarray(starts)[rows]
-            crossed = decisions.crossover(cross_key, bred, fathers)
-            bred = jnp.where(
-                (np.arange(AT_ONCE) < settings.crossed * AT_ONCE)[:, None], crossed, bred
-            )
-            found.add(
-                np.asarray(decisions.mutate(change_key, bred, settings.mutation_rate)), BRED, most
-            )
-            if found.size == most:
-                break
-
     def ask(state, key, size, seen):
         params = state["fit"].params
+        predicted = functools.partial(reading.predicted, params)
         climb_key, breed_key, random_key = jax.random.split(key, 3)
         parents = best(state["pool"], state["scores"], settings.parents)
         found = Candidates(decisions, seen, accept)
         most = None if settings.ranked else size  # the first so many, or all
-        starts, values, of_parents = parents, np.zeros(0), predicted(params, parents)
+        starts, values, of_parents = parents, np.zeros(0), predicted(parents)
         for number in range(settings.passes):
             if number:
-                values = np.append(values, predicted(params, found.pool[len(values) :]))
+                values = np.append(values, predicted(found.pool[len(values) :]))
                 both = np.concatenate([parents, found.pool])
                 starts = best(both, np.append(of_parents, values), settings.parents)
-            size_reached = ascend(
-                found, params, starts, jax.random.fold_in(climb_key, number), most
-            )
+            climb = jax.random.fold_in(climb_key, number)
+            size_reached = reading.ascend(params, starts, climb, found, most, capacity)
             if found.size == most:
                 break
-            breed(found, starts, jax.random.fold_in(breed_key, number))
+            _breed(decisions, settings, starts, jax.random.fold_in(breed_key, number), found)
         pool, decoded = found.pool, found.of(DECODED)
         if settings.ranked and len(pool):
-            values = np.append(values, predicted(params, pool[len(values) :]))
+            values = np.append(values, predicted(pool[len(values) :]))
             order = np.argsort(-values, kind="stable")
             pool, decoded = pool[order], decoded[order]
         pool, decoded = pool[:size], decoded[:size]
