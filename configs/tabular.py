@@ -35,13 +35,6 @@ def get_config() -> ConfigDict:
         del config.search[name]
     config.search.initial, config.search.rounds, config.search.proposals = 100, 5, 50
     config.nao, config.evolution, config.bonas = search.nao, search.evolution, search.bonas
-    nao = config.nao
-    nao.targets, nao.own_tokens, nao.embedding_scale = "ranks", True, 0.1
-    nao.exchanges, nao.unlabelled, nao.held_out, nao.carried = 0, 300, 0.0, False
-    nao.steps, nao.batch_size, nao.learning_rate = 300, 50, 3e-3
-    nao.ranked, nao.parents, nao.passes = True, 10, 1
-    nao.step_sizes, nao.jitter = 10, 0.7
-    nao.mutants, nao.mutation_rate, nao.crossed = 3_000, 0.05, 0.5
 
     config.comparison = comparison = ConfigDict()
     comparison.strategies = ("nao", "bonas", "evolution", "random")

@@ -31,7 +31,8 @@ def tiny():
     config.scoring.batch_size, config.scoring.per_dispatch = 32, 4
     config.search.initial, config.search.rounds, config.search.proposals = 12, 4, 4
     config.random_baseline.networks, config.random_baseline.epochs = 2, 2
-    config.nao.parents, config.nao.epochs, config.nao.exchanges = 6, 2, 2
+    config.nao.parents, config.nao.epochs, config.nao.mutants = 6, 2, 20
+    config.nao.unlabelled, config.nao.step_sizes = 10, 3
     config.final.top, config.final.epochs, config.final.batch_size = 2, 1, 32
     config.search.max_params, config.search.report = 4_000, False
     return config

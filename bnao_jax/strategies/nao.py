@@ -69,6 +69,9 @@ class NaoSettings(Settings):
     step_sizes: int = setting(
         50, whole(0, 1_000), "sizes of the ascent's steps: 1 to this; 0: none"
     )
+    decoded: int = setting(
+        0, whole(0, ARCHITECTURES), "candidates decoded in a pass, at most; 0: as many as come"
+    )
     passes: int = setting(
         1, whole(1, 100), "ascents, each from what is predicted best of parents and candidates"
     )
@@ -299,7 +302,9 @@ def nao_strategy(
                 both = np.concatenate([parents, found.pool])
                 starts = best(both, np.append(of_parents, values), settings.parents)
             climb = jax.random.fold_in(climb_key, number)
-            size_reached = reading.ascend(params, starts, climb, found, most, capacity)
+            decoded = found.size + settings.decoded if settings.decoded else most
+            decoded = decoded if most is None else min(decoded, most)
+            size_reached = reading.ascend(params, starts, climb, found, decoded, capacity)
             if found.size == most:
                 break
             _breed(decisions, settings, starts, jax.random.fold_in(breed_key, number), found)

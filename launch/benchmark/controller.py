@@ -18,13 +18,13 @@ def fit(bench):
     """Seconds of a step of the fit, and of the whole fit of the first round's pool."""
     settings = bench.settings.nao
     rows = FIT_STEPS * settings.batch_size
-    tokens, targets = _tokens(bench, rows), np.linspace(0, 1, rows, dtype=np.float32)
+    model, tokens = _model_and_tokens(bench, rows)
     run = functools.partial(
         controller.fit,
-        controller_of(bench.space.decisions),
+        model,
         jax.random.key(0),
         tokens,
-        targets,
+        np.linspace(0, 1, rows, dtype=np.float32),
         epochs=1,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
@@ -33,21 +33,25 @@ def fit(bench):
     values = bench.repeated("controller", lambda: run()[0])
     values = [value / FIT_STEPS for value in values]
     yield bench.figure("controller_step_s", values, batch=settings.batch_size)
-    pool = round(bench.settings.search.initial * (1 - settings.held_out))
-    steps = settings.epochs * -(-pool * settings.exchanges // settings.batch_size)
+    initial = bench.settings.search.initial
+    pool = initial - settings.tested(initial)
+    rows = pool * max(settings.exchanges, 1) + settings.unlabelled
+    steps = settings.epochs_of(rows) * -(-rows // settings.batch_size)
     whole = [value * steps for value in values]
     yield bench.figure("controller_fit_projected_s", whole, steps=steps, architectures=pool)
 
 
 def ascent(bench):
     """Seconds of one ascent with decoding."""
-    count, model = bench.settings.nao.parents, controller_of(bench.space.decisions)
-    tokens, params = _tokens(bench, count), controller.init(model, jax.random.key(0))
+    count = bench.settings.nao.parents
+    model, tokens = _model_and_tokens(bench, count)
+    params = controller.init(model, jax.random.key(0))
     move = lambda: controller.ascend(model, params, tokens, 1.0)
     yield bench.figure("ascent_decode_s", bench.repeated("ascent", move), rows=count)
 
 
-def _tokens(bench, count):
-    """Token sequences of random architectures."""
+def _model_and_tokens(bench, count):
+    """The controller of the config, and the token sequences of random architectures."""
+    model = controller_of(bench.space.decisions, bench.settings.nao)
     pool = bench.space.decisions.random(jax.random.key(1), count)
-    return np.asarray(bench.space.decisions.to_tokens(pool))
+    return model, np.asarray(pool + model.first[None])

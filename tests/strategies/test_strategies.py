@@ -213,6 +213,16 @@ def test_candidates_are_proposed_in_the_order_of_the_predictor(key):
     assert (np.diff(predict(many)) <= 1e-6).all()
 
 
+@pytest.mark.parametrize("mutants", [0, 11])
+def test_sources_of_candidates_give_no_more_than_asked(mutants, key):
+    settings = dataclasses.replace(RANKED, decoded=7, mutants=mutants, passes=2)
+    strategy = nao_strategy(SPACE, settings, capacity=CAPACITY)
+    pool = SPACE.sample(key, SEEDS)
+    state, _ = strategy.tell(strategy.init(key), key, pool, objective(pool))
+    _, facts = strategy.ask(state, key, 5, SPACE.keys(pool))
+    assert facts["candidates"] == 2 * (7 + mutants)
+
+
 def test_the_one_form_of_equal_networks_is_learned(key):
     strategy, pool = MAKERS["nao, ranked"](SPACE), SPACE.sample(key, SEEDS)
     others = np.asarray(SPACE.exchange(key, pool))
