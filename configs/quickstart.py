@@ -25,5 +25,6 @@ def get_config():
 
     config.search.initial, config.search.rounds, config.search.proposals = 100, 3, 40
     config.random_baseline.epochs = config.supernet.epochs  # the same compiled program
+    config.nao.steps = 150
     config.final.top, config.final.auxiliary = 0, False
     return config

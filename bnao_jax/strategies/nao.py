@@ -193,18 +193,23 @@ class _Reading:
 
 def _breed(decisions, settings, starts, key, found):
     """Adds `mutants` children of `starts` to `found`, fewer where so many are not found."""
-    most = found.size + settings.mutants
-    are_crossed = (np.arange(AT_ONCE) < settings.crossed * AT_ONCE)[:, None]
+    most, rows = found.size + settings.mutants, padded(starts, settings.parents)
     for draw in range(DRAWS if settings.mutants else 0):
-        row_key, cross_key, change_key = jax.random.split(jax.random.fold_in(key, draw), 3)
-        rows = jax.random.randint(row_key, (2, AT_ONCE), 0, len(starts))
-        mothers, fathers = jnp.asarray(starts)[rows]
-        crossed = decisions.crossover(cross_key, mothers, fathers)
-        bred = jnp.where(are_crossed, crossed, mothers)
-        mutated = decisions.mutate(change_key, bred, settings.mutation_rate)
-        found.add(np.asarray(mutated), BRED, most)
+        drawn_key, rate = jax.random.fold_in(key, draw), settings.mutation_rate
+        bred = _children(decisions, drawn_key, rows, len(starts), rate, settings.crossed)
+        found.add(np.asarray(bred), BRED, most)
         if found.size == most:
             break
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _children(decisions, key, parents, count, mutation_rate, crossed):
+    """Children int32[AT_ONCE, D] of the first `count` of `parents` [K, D]."""
+    row_key, cross_key, change_key = jax.random.split(key, 3)
+    mothers, fathers = parents[jax.random.randint(row_key, (2, AT_ONCE), 0, count)]
+    are_crossed = (jnp.arange(AT_ONCE) < crossed * AT_ONCE)[:, None]
+    bred = jnp.where(are_crossed, decisions.crossover(cross_key, mothers, fathers), mothers)
+    return decisions.mutate(change_key, bred, mutation_rate)
 
 
 def nao_strategy(
