@@ -27,6 +27,8 @@ setup(
         "numpy",
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11.20",
+        "pooch",
+        "requests",
         "rich",
         "safetensors",
         "scipy",

@@ -11,7 +11,7 @@ from bnao_jax.data.batches import (
 from bnao_jax.data.crops import CentreCrop, RandomCrop
 from bnao_jax.data.folders import read_folder
 from bnao_jax.data.images import DataError, ImageData, Images, check_images, moments, shrink, split
-from bnao_jax.data.loading import FORMS, LOADERS, STREAMED, form, load, open_streamed
+from bnao_jax.data.loading import FORMS, LOADERS, STREAMED, form, load, open_streamed, place
 from bnao_jax.data.photographs import StreamedData
 from bnao_jax.data.published_splits import SPLITS, official_valid_ids
 
@@ -39,6 +39,7 @@ __all__ = [
     "normalise",
     "official_valid_ids",
     "open_streamed",
+    "place",
     "read_folder",
     "shrink",
     "split",

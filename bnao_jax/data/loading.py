@@ -3,32 +3,56 @@
 import os
 from collections.abc import Callable
 
+from bnao_jax.data import cifar
 from bnao_jax.data.arrays import load_arrays
+from bnao_jax.data.cifar import ARCHIVES, SHAPE, load_cifar
 from bnao_jax.data.digits import load_digits
 from bnao_jax.data.folders import read_folder
 from bnao_jax.data.images import DataError, ImageData
 from bnao_jax.data.photographs import StreamedData
-from bnao_jax.data.tfds_source import IMAGENET, IMAGENET_CLASSES, load_tfds, open_imagenet
+from bnao_jax.data.tfds_source import (
+    CLASSES,
+    IMAGENET,
+    IMAGENET_CLASSES,
+    folder_of,
+    open_imagenet,
+)
 
 Folder = str | os.PathLike | None
 
-LOADERS: dict[str, Callable[[Folder, Folder], ImageData]] = {
-    "cifar10": lambda data_dir, path: load_tfds("cifar10", data_dir=data_dir),
-    "cifar100": lambda data_dir, path: load_tfds("cifar100", data_dir=data_dir),
-    "digits": lambda data_dir, path: load_digits(),
-    "arrays": lambda data_dir, path: load_arrays(path),
-}
+LOADERS = (*ARCHIVES, "digits", "arrays")
 
 
-def load(name: str, *, data_dir: Folder = None, path: Folder = None) -> ImageData:
+def load(
+    name: str,
+    *,
+    data_dir: Folder = None,
+    path: Folder = None,
+    on_part: Callable | None = None,
+) -> ImageData:
     """Returns the data set called `name`: cifar10, cifar100, digits or arrays.
 
-    `data_dir` is TFDS's folder for cifar10 and cifar100 (TFDS's own default if None); `path` is
-    the file of `arrays`. Each ignores what it has no use for. Raises DataError.
+    `data_dir` and `on_part` are as in `cifar.load_cifar`, for cifar10 and cifar100; `path` is the
+    file of `arrays`. Each ignores what it has no use for. Raises DataError.
     """
-    if name not in LOADERS:
-        raise DataError(f"unknown data set {name!r}: choose from {', '.join(LOADERS)}")
-    return LOADERS[name](data_dir, path)
+    if name in ARCHIVES:
+        return load_cifar(name, data_dir=data_dir, on_part=on_part)
+    if name == "digits":
+        return load_digits()
+    if name == "arrays":
+        return load_arrays(path)
+    raise DataError(f"unknown data set {name!r}: choose from {', '.join(LOADERS)}")
+
+
+def place(name: str, *, data_dir: Folder = None, path: Folder = None) -> str:
+    """Where a data set is, or would be fetched to, in words."""
+    if name in ARCHIVES:
+        return cifar.place(name, data_dir=data_dir)
+    if name == "digits":
+        return "shipped with the package"
+    if name == IMAGENET:
+        return f"in TFDS's folder {folder_of(data_dir)}"
+    return f"{path}"
 
 
 STREAMED = (IMAGENET, "folder")
@@ -53,8 +77,7 @@ def open_streamed(
 
 
 FORMS = {
-    "cifar10": ((32, 32, 3), 10),
-    "cifar100": ((32, 32, 3), 100),
+    **{name: (SHAPE, classes) for name, classes in CLASSES.items()},
     "digits": ((8, 8, 1), 10),
     IMAGENET: ((224, 224, 3), IMAGENET_CLASSES),  # by default
 }

@@ -23,7 +23,9 @@ class ImageSettings(Settings):
     """What images in memory and streamed ones have in common."""
 
     name: str = setting("cifar10", one_of((*data.LOADERS, *data.STREAMED)), "the data set")
-    data_dir: str = setting("", TEXT, 'where TFDS has prepared it; "": TFDS\'s default folder')
+    data_dir: str = setting(
+        "", TEXT, 'where TFDS has prepared it, or its archive is; "": TFDS\'s folder, a cache'
+    )
     path: str = setting("", TEXT, "file of name=arrays, folder of name=folder")
     train_examples: int = setting(0, whole(0), "images to train on; 0: all but those held out")
     valid_examples: int = setting(5_000, whole(0), "images of the train split held out; 0: none")
@@ -101,9 +103,9 @@ class DataSettings(ImageSettings):
                 "config.data.split='random' divides"
             )
 
-    def load(self) -> data.ImageData:
-        """The images."""
-        images = data.load(self.name, **self.where)
+    def load(self, on_part=None) -> data.ImageData:
+        """The images; `on_part` hears how much is fetched, if they are."""
+        images = data.load(self.name, **self.where, on_part=on_part)
         self._shrunk(images.image_shape)
         return data.shrink(images, self.shrink)
 
@@ -164,8 +166,9 @@ class StreamedSettings(ImageSettings):
 
     streamed = True
 
-    def load(self) -> data.StreamedData:
-        """The images, which stay where they are."""
+    def load(self, on_part=None) -> data.StreamedData:
+        """The images, which stay where they are; nothing is fetched."""
+        del on_part
         return data.open_streamed(self.name, image_size=self.image_size, **self.where)
 
     def form(self):

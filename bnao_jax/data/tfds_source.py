@@ -31,7 +31,7 @@ def load_tfds(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageD
     `data_dir` is TFDS's folder: the environment variable TFDS_DATA_DIR or ~/tensorflow_datasets
     if None. Missing test images are not an error, see `ImageData.test_note`. Raises DataError.
     """
-    folder = _folder(data_dir)
+    folder = folder_of(data_dir)
     with _reading(name, folder):
         train, test = _sources(name, folder, ("train", "test"))
         train_ids, train_images, train_labels = _read(train)
@@ -46,6 +46,11 @@ def load_tfds(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageD
         classes=CLASSES[name],
         test_total=OFFICIAL_TEST_EXAMPLES,
     )
+
+
+def is_prepared(name: str, data_dir: str | os.PathLike | None = None) -> bool:
+    """Whether TFDS has prepared a data set in its folder, in the format that is read here."""
+    return any((folder_of(data_dir) / name).glob("*/*.array_record*"))
 
 
 class Photographs:
@@ -77,14 +82,15 @@ def open_imagenet(data_dir: str | os.PathLike | None = None) -> tuple[Photograph
 
     `data_dir` is as in `load_tfds`. Raises DataError.
     """
-    splits, folder = ("train", "validation"), _folder(data_dir)
+    splits, folder = ("train", "validation"), folder_of(data_dir)
     with _reading(IMAGENET, folder):
         sources = _sources(IMAGENET, folder, splits)
     names = (f"{IMAGENET}/{split}" for split in splits)
     return tuple(map(Photographs, sources, names))
 
 
-def _folder(data_dir):
+def folder_of(data_dir: str | os.PathLike | None) -> pathlib.Path:
+    """TFDS's folder: `data_dir`, or its default."""
     default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     return pathlib.Path(os.path.expanduser(data_dir or default))
 
@@ -143,18 +149,20 @@ def _how_to_prepare(name: str, folder: pathlib.Path) -> str:
             f"{name} in {folder} is not in the array_record format:"
             " prepare it again with another data_dir"
         )
-    how = "to fetch and prepare it"
-    if name == IMAGENET:
-        how = (
-            "it is downloaded by hand, after registration at https://image-net.org:"
-            " ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar belong in"
-            f" {folder}/downloads/manual (or, unpacked to train/CLASS and val/CLASS, anywhere: that"
-            " is the data set 'folder'); then to prepare it"
-        )
+    how = by_hand(folder) if name == IMAGENET else "remove what is there, and it is fetched"
+    return f"{name} is not prepared in {folder}; {how}"
+
+
+def by_hand(folder: str | os.PathLike | None = None) -> str:
+    """What the user has to do to have ImageNet in TFDS's folder."""
+    folder = folder_of(folder)
     return (
-        f"{name} is not prepared in {folder}; {how} (needs tensorflow, reading does not):"
+        "it is downloaded by hand, after registration at https://image-net.org:"
+        " ILSVRC2012_img_train.tar (138 GB) and ILSVRC2012_img_val.tar (6 GB) belong in"
+        f" {folder}/downloads/manual (or, unpacked to train/CLASS and val/CLASS, anywhere: that"
+        " is the data set 'folder'); then to prepare it (needs tensorflow, reading does not):"
         " pip install tensorflow importlib_resources && python -c"
-        f" \"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{folder}',"
+        f" \"import tensorflow_datasets as tfds; tfds.builder('{IMAGENET}', data_dir='{folder}',"
         " file_format='array_record').download_and_prepare()\""
     )
 

@@ -7,12 +7,15 @@ import numpy as np
 from bnao_jax import data
 from bnao_jax.ranking import kendall_tau
 from bnao_jax.training import supernet as supernet_training
+from launch.run.progress import fetching
 
 
 def precision(bench):
     """Kendall's tau between scores of one pool in float32 and in bfloat16; yields `Figure`s."""
     plan, space = bench.plan, bench.space
-    images, settings = plan.load(), plan.settings
+    settings = plan.settings
+    with fetching(settings.data.name) as on_part:
+        images = plan.load(on_part)
     train_part, valid_part = settings.data.parts(images, settings.seed)
     valid = tuple(part[: plan.scored_examples] for part in valid_part)
     calibration = train_part.images[: settings.scoring.calibration_images]

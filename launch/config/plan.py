@@ -113,9 +113,9 @@ class Plan:
         self.check_form(shape, classes)
         return shape, classes
 
-    def load(self) -> ImageData | StreamedData:
-        """The images, checked against the plan."""
-        images = self.settings.data.load()
+    def load(self, on_part=None) -> ImageData | StreamedData:
+        """The images, checked against the plan; `on_part` as in `bnao_jax.data.load`."""
+        images = self.settings.data.load(on_part)
         self.check_images(images)
         return images
 

@@ -13,6 +13,7 @@ from launch.command import UsageError
 from launch.config.plan import read
 from launch.inputs import architectures, trained
 from launch.run import image_feeds, workdir
+from launch.run.progress import fetching
 
 BATCH, STORED = "batch", "stored"
 AT_ONCE = 500  # images in memory
@@ -45,7 +46,8 @@ def evaluate(
             raise UsageError(f"--arch is missing: --workdir={folder} holds the weights of many")
         text, statistics = architectures.named(plan, arch), BATCH
         apply, number = _shared(folder, plan, text)
-    images = settings.data.load()
+    with fetching(settings.data.name) as on_part:
+        images = settings.data.load(on_part)
     parts = settings.data.noted_parts(images, settings.seed)
     part, note = parts[split]
     if not part.examples:

@@ -18,7 +18,7 @@ from launch.command import UsageError, enable_compilation_cache
 from launch.run import machine, workdir
 from launch.run.checkpointing import Keeper, Stopped
 from launch.run.processes import on_first
-from launch.run.progress import Display
+from launch.run.progress import Display, fetching
 from launch.run.tensorboard import check_events, events_of
 
 COMPILATION = "/jax/core/compile/backend_compile_duration"  # or reading from the cache
@@ -68,7 +68,8 @@ def run(make_job, plan, folder, *, finished, check_images=lambda images: None, r
         folder = held.enter_context(on_first(claim))
         if from_first({"result": folder and finished(folder)})["result"]:
             return 0
-        images = plan.load()
+        with fetching(plan.settings.data.name, quiet=folder is None) as on_part:
+            images = plan.load(on_part)
         check_images(images)
         if folder is not None and getattr(images, "note", ""):
             print(images.note, flush=True)

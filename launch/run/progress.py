@@ -18,6 +18,23 @@ from rich.progress import (
 PERIOD = 30.0  # seconds between two lines where there is no terminal
 
 
+@contextlib.contextmanager
+def fetching(name, *, quiet=False):
+    """Yields `on_part(done, total)` for what loads a data set: bytes, if it has to be fetched."""
+    with contextlib.ExitStack() as held:
+        advance = None
+
+        def on_part(done, total):
+            nonlocal advance
+            if advance is None:
+                whole = total and total // 10**6
+                phase = Display(quiet=quiet).phase(f"fetch {name}", whole, "MB")
+                advance = held.enter_context(phase)
+            advance(done=done // 10**6)
+
+        yield on_part
+
+
 class Display:
     """Shows phases on standard error: a live bar on a terminal, elsewhere a line a period.
 

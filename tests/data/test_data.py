@@ -299,13 +299,6 @@ def test_cifar10(tfds_dir, capfd):
     assert job.settings.data.trained_on(cifar) == 2_560
 
 
-def test_absent_cifar_says_how_to_prepare_it(tmp_path):
-    pytest.importorskip("tensorflow_datasets")
-    text = message(data.load, "cifar100", data_dir=tmp_path)
-    assert f"not prepared in {tmp_path}" in text and "importlib_resources" in text
-    assert f"tfds.builder('cifar100', data_dir='{tmp_path}', file_format='array_record')" in text
-
-
 def test_cifar_in_another_file_format(broken_dir):
     info = broken_dir / "dataset_info.json"
     content = info.read_text().replace('"array_record"', '"tfrecord"')

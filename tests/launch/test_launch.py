@@ -165,7 +165,7 @@ def test_restart_sets_aside(tmp_path):
         ("rounds", "unexpected argument 'rounds'"),
         ("--config.data.name=arrays", "arrays"),
         ("--config.data.path=setup.py --config.data.name=arrays", "setup.py"),
-        ("--config.data.name=cifar10 --config.data.data_dir=/absent", "download_and_prepare"),
+        ("--config.data.name=cifar10 --config.data.data_dir=/proc/absent", "cannot be written"),
         ("--config.search.max_params=10", "within the limit"),
         ("--config.supernet.batch_size=5000", "exceeds the 1200 train images"),
     ],

@@ -1,0 +1,1 @@
+"""Fetches a data set beforehand."""
