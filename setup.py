@@ -9,7 +9,7 @@ setup(
     description="Balanced one-shot neural architecture search in JAX and Flax",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["bnao_jax*", "launch*"]),
+    packages=find_packages(include=["bnao_jax*", "launch*", "configs*"]),
     package_data={
         "bnao_jax.data": ["digits.npz", "nasbench201_split.npz"],
         "launch.report": ["page.css", "page.jinja", "page.js"],

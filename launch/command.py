@@ -2,11 +2,15 @@
 
 import contextlib
 import gc
+import importlib
+import io
 import itertools
 import os
+import pathlib
 import re
 import sys
 import traceback
+import types
 import warnings
 
 from absl import flags, logging
@@ -23,6 +27,13 @@ CONFIG = config_flags.DEFINE_config_file(
     lock_config=True,
     sys_argv=ARGV,
 )
+EXAMPLES = {  # a config of each command
+    "launch.search": "configs/quickstart.py",
+    "launch.train": "configs/cifar_train.py",
+    "launch.rank": "configs/rank_nasbench201.py",
+    "launch.compare": "configs/compare_quickstart.py",
+}
+SHIPPED = pathlib.Path(__file__).parents[1] / "configs"
 CLOSED = "standard output is closed; what was kept is kept, and the same command goes on"
 LONGEST = 2_000  # characters of an error
 LARGEST = 2**27  # bytes of a file of lines: a million architectures and more
@@ -35,8 +46,17 @@ class UsageError(ValueError):
     """Input the user can mend; reported in one line."""
 
 
-def run(main, usage):
-    """Parses the flags, runs `main()`, and exits; bad input gives one line and exit status 2."""
+def run(main, usage, config=None):
+    """Parses the flags, runs `main()`, and exits; bad input gives one line and exit status 2.
+
+    Args:
+      main: the command.
+      usage: what --help prints.
+      config: the shipped config that a command line without --config means; None: none.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a Windows code page lacks some characters
+            stream.reconfigure(errors="replace")
     if _wants_help():
         with contextlib.suppress(BrokenPipeError):
             print(usage, flush=True)
@@ -47,7 +67,7 @@ def run(main, usage):
     sys.unraisablehook = _unraisable
     sys.path.insert(0, os.getcwd())  # configs import each other
     try:
-        _parse()
+        _parse(config)
     except Exception as error:  # absl, ml_collections and the config file itself all raise here
         _fail(_explained(error))
     try:
@@ -74,10 +94,11 @@ def _wants_help():
     return any(word in ("--help", "-h", "-help", "--helpfull") for word in sys.argv[1:])
 
 
-def _parse():
+def _parse(config):
     """Sets the flags."""
     _check_text()
     ARGV[:] = flags.FLAGS.read_flags_from_files(sys.argv, force_gnu=False)
+    _put_config_first(config)
     _check_names()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # of values that are no Python
@@ -103,18 +124,88 @@ def _assignments():
             yield name, value if equals else after
 
 
+def given_fields() -> set[str]:
+    """The fields of the config that the command line sets: "space.nodes"."""
+    names = (name for name, _ in _assignments() if name.startswith(_PREFIXES))
+    return {name.partition(".")[2] for name in names}
+
+
 def _check_names():
-    for name, value in _assignments():
-        if name == CONFIG.name and not os.path.isfile(file := value.split(":")[0]):
-            raise UsageError(f"--config={value}: there is no file {file}")
+    for name, _ in _assignments():
         # ml_collections would follow names with underscores and brackets out of the config.
         if name.startswith(_PREFIXES) and not re.fullmatch(r"\w+(\.[^\W\d_]\w*)+", name):
             raise UsageError(f"{name}: the config has no such field")
 
 
+def _put_config_first(default):
+    """--config comes before the fields, which need it, and is the path of a file."""
+    rest, values = ARGV[1:], []
+    for place, (word, after) in enumerate(itertools.pairwise([*ARGV[1:], ""])):
+        if re.fullmatch(r"--?config", word):
+            values, rest[place : place + 2] = [after], [None, None]
+        elif found := re.fullmatch(r"--?config=(.*)", word, re.DOTALL):
+            values, rest[place] = [found[1]], None
+    if not values and default:
+        values = [default]
+    if not values:
+        if any(name.startswith(_PREFIXES) for name, _ in _assignments()):
+            raise UsageError("--config is missing; a field is one of the config that it names")
+        return
+    file, colon, variant = values[0].partition(":")
+    file = _file_of(file)
+    _offer_configs(shipped=SHIPPED in pathlib.Path(file).resolve().parents)
+    rest = [word for word in rest if word is not None]
+    ARGV[1:] = [f"--{CONFIG.name}={file}{colon}{variant}", *rest]
+
+
+def _file_of(name):
+    """The path of a config: a file, or the name of a shipped one ("quickstart")."""
+    if os.path.isfile(name):
+        return name
+    path = SHIPPED / f"{name.removeprefix('configs/').removesuffix('.py')}.py"
+    if path.parent == SHIPPED and path.is_file():
+        return str(path)
+    names = sorted(path.stem for path in SHIPPED.glob("[a-z]*.py"))
+    raise UsageError(f"--config={name}: there is no file {name}; shipped are {', '.join(names)}")
+
+
+def _offer_configs(*, shipped):
+    """`from configs import …` finds the shipped configs and those of a project's own `configs/`.
+
+    `shipped`: whether the shipped come first.
+    """
+    try:
+        package = importlib.import_module("configs")
+    except ModuleNotFoundError:
+        package = sys.modules["configs"] = types.ModuleType("configs")
+        package.__path__ = []
+    others = [path for path in package.__path__ if pathlib.Path(path).resolve() != SHIPPED]
+    package.__path__ = [str(SHIPPED), *others] if shipped else [*others, str(SHIPPED)]
+
+
+def _line_of(error):
+    """Where in the config's file an error arose, "FILE, line N: "; "" if not there."""
+    file = next((value.split(":")[0] for name, value in _assignments() if name == CONFIG.name), "")
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f"{file}, line {error.lineno}: "
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    frames += re.findall(r'File "(.*)", line (\d+)', str(error))  # ml_collections' own words
+    lines = [line for name, line in frames if file and name == file]
+    return f"{file}, line {lines[-1]}: " if lines else ""
+
+
 def _explained(error):
     """What was wrong with the flags, in the user's terms."""
-    text = str(error)
+    text, line = str(error), _line_of(error)
+    if line or isinstance(error, SyntaxError):
+        text = error.msg if isinstance(error, SyntaxError) else text
+        if absent := re.search(r'Key \\?"(\w+)\\?" does not exist', text):
+            near = re.search(r'Did you mean \\?"(\w+)', text)
+            near = f"; did you mean {near[1]!r}?" if near else ""
+            return f"{line}there is no field {absent[1]!r}{near}"
+        return line + (text.strip().splitlines()[-1] if "Traceback" in text else text)
+    if "has no attribute 'get_config'" in text:
+        return f"--config={ARGV[1].partition('=')[2]}: the file has no function get_config"
     if isinstance(error, KeyError | AttributeError):
         words = re.findall(r"\w+", text)
         near = re.search(r"mean\W+(\w+)", text)

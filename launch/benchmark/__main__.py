@@ -65,10 +65,6 @@ def main():
     from launch.benchmark import parts, pipeline
     from launch.config.plan import plan
 
-    if config is None:
-        from configs import cifar
-
-        config = cifar.get_config()
     lines = None if ARCHS.value is None else command.read_lines(ARCHS)
     job = plan(config, "search", "train")
     if job.settings.job == "train":
@@ -92,4 +88,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, __doc__))
+    sys.exit(command.run(main, __doc__, config="configs/cifar.py"))

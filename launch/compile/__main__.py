@@ -46,13 +46,9 @@ def main():
     from launch.compile import job
     from launch.config.plan import read
 
-    if config is None:
-        from configs import cifar
-
-        config = cifar.get_config()
     plan = read(config, "search")
     job.run(plan, topologies=TOPOLOGY.value, only=ONLY.value, with_scaling=SCALING.value)
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, __doc__))
+    sys.exit(command.run(main, __doc__, config="configs/cifar.py"))

@@ -17,7 +17,7 @@ from bnao_jax.strategies.bonas import BonasSettings
 from bnao_jax.strategies.evolution import EvolutionSettings
 from bnao_jax.strategies.nao import NaoSettings
 from bnao_jax.training.recipe import FinalSettings, StreamedTrainSettings, TrainSettings
-from launch.command import UsageError
+from launch.command import EXAMPLES, UsageError
 
 
 class Job(NamedTuple):
@@ -156,10 +156,9 @@ def read(config, *jobs) -> Config:
     """
     name = job_of(config)
     if jobs and name not in jobs:
-        wanted = " or ".join(dict.fromkeys(JOBS[job].launcher for job in jobs))
-        raise UsageError(
-            f"config.job={name!r}: the config is one for {JOBS[name].launcher}, not for {wanted}"
-        )
+        wanted, given = dict.fromkeys(JOBS[job].launcher for job in jobs), JOBS[name].launcher
+        examples = " or ".join(f"{wish}, as {EXAMPLES[wish]} is" for wish in wanted)
+        raise UsageError(f"config.job={name!r}: the config is one for {given}, not for {examples}")
     values = {f: v for f, v in _fields(config) if name != "systems" or f[:8] != "systems."}
     sections = JOBS[name].sections | _data_of(config, name)
     fields = fields_of(name, sections)

@@ -32,6 +32,12 @@ def named(plan, text) -> str:
     return decisions.format(said_of("--arch", decisions.parse, text))
 
 
+def is_folder(text) -> bool:
+    """Whether `--arch=text` means the folder of a run."""
+    path = pathlib.Path(text).expanduser()
+    return _is_there(path) and path.is_dir()
+
+
 def _is_there(path):
     """Whether a path is a file or a folder, and no device that could be read for ever."""
     try:

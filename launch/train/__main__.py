@@ -1,7 +1,8 @@
 """Trains one architecture alone: from a line of integers to a network with its accuracy.
 
     python -m launch.train --config=configs/cifar_train.py --arch=naonet_v2
-    python -m launch.train --config=configs/cifar_train.py:smoke --arch=runs/cifar
+    python -m launch.train --config=configs/cifar_train.py --arch=runs/cifar
+    python -m launch.train --config=configs/cifar_train.py --arch=runs/quick
     python -m launch.train --config=configs/cifar_train.py --arch="1 1 0 1 2 4 …"
     python -m launch.train --config=configs/imagenet_train.py:8 --arch=runs/cifar
 
@@ -9,7 +10,9 @@ Flags:
   --config=FILE[:VARIANT]   the recipe; its fields are explained in the file
   --config.FIELD=VALUE      changes one of its fields
   --arch=NAME|TEXT|PATH     the architecture: a published name, its text form, a file that holds it,
-                            or the folder of a search, whose best it then is
+                            or the folder of a search, whose best it then is; the space is then that
+                            of the search, and so are images and network if the config names another
+                            data set. Fields on the command line win; what is taken is printed
   --workdir=FOLDER          where results go; runs/NAME by default
   --restart                 sets an earlier training in that folder aside and begins anew
   --coordinator=HOST:PORT --processes=N --process=I
@@ -39,7 +42,14 @@ def main():
     from launch.config import plan
     from launch.inputs import architectures
     from launch.train import job as train_job
+    from launch.train.taken import take
 
+    plan.read(config, "train")
+    if architectures.is_folder(text):
+        taken = take(config, text, command.given_fields())
+        if taken and not run_flags.PROCESS.value:
+            values = ", ".join(f"{name}={value!r}" for name, value in taken.items())
+            print(f"From {text}: {values}", flush=True)
     config.arch = architectures.named(plan.read(config, "train"), text)
     return run_flags.run_job(train_job.run, config, "train")
 

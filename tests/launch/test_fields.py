@@ -47,7 +47,7 @@ def test_configs_go_with_their_jobs():
         assert schema.job_of(config) == job
         for other in schema.JOBS.keys() - {job}:
             launchers = schema.JOBS[job].launcher, schema.JOBS[other].launcher
-            message = "config.job='{}': the config is one for {}, not for {}$"
+            message = "config.job='{}': the config is one for {}, not for {}, as"
             with pytest.raises(UsageError, match=message.format(job, *launchers)):
                 read(config, other)
         for field in fields.keys() - {"data.image_size"}:  # which tells images that are streamed

@@ -78,8 +78,6 @@ LAUNCHERS = {
 }
 LAUNCHERS["launch/search"] += ("launch.report",)  # which it writes at its end
 LAUNCHERS["launch/compare"] += ("launch.search",)  # which it runs
-for name in ("benchmark", "compile"):
-    LAUNCHERS[f"launch/{name}"] += ("configs.cifar",)  # where no config is given
 ROOMS = LIBRARY | LAUNCHERS
 # What a room is for, and so may import.
 OUTSIDE_DOORS = {
