@@ -181,6 +181,11 @@ class Decisions:
             )
         return pool.astype(np.int32)
 
+    def check_known(self, architecture):
+        """Raises ArchitectureError as `check` does; a traced architecture, not known yet, passes."""
+        if not isinstance(architecture, jax.core.Tracer):
+            self.check(np.asarray(architecture)[None])
+
     def format(self, architecture) -> str:
         """The published text form: D integers with blanks between."""
         return " ".join(str(int(choice)) for choice in architecture)

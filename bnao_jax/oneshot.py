@@ -387,6 +387,7 @@ class OneShot:
         """Trains the weights for a round of this number along paths of a pool: counts int64[P]."""
         if len(pool) > self.capacity:
             raise ValueError(f"{len(pool)} architectures exceed the capacity {self.capacity}")
+        pool = self.space.decisions.check(pool)
         programs, costs = self.programs, self.space.cost(pool, self.image_shape).params
         paths = programs.sampler, programs.rules
         material = supernet.make_material(self.train_part, pool, costs, self.capacity, *paths)
@@ -421,4 +422,5 @@ class OneShot:
         count = self.score.examples(self.valid_part.examples)
         valid = tuple(part[:count] for part in self.valid_part)
         calibration = self.train_part.images[: self.score.calibration_images]
+        pool = self.space.decisions.check(pool)
         return self.programs.evaluate(self.params, pool, valid, calibration)

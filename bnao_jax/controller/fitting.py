@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -72,15 +73,23 @@ def continue_fit(
         as all that follow but batch_size: pools padded to one capacity N share one program.
 
     Raises:
-      ValueError: if the shapes of tokens and targets do not fit, or batch_size < 1.
+      ValueError: if the shapes of tokens and targets do not fit, if they are out of range, or
+        batch_size < 1.
     """
     tokens, targets = jnp.asarray(tokens), jnp.asarray(targets, jnp.float32)
-    controller.check(tokens)
+    controller.check(tokens, count)
     if targets.shape != tokens.shape[:1]:
         raise ValueError(f"targets must be [{tokens.shape[0]}], got {list(targets.shape)}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     count = tokens.shape[0] if count is None else count
+    if not any(isinstance(x, jax.core.Tracer) for x in (targets, count)):
+        known = np.asarray(targets)[: int(count)]
+        if (known < 0).any() or (known > 1).any():
+            raise ValueError(
+                "targets must lie within 0 and 1, or be NaN for sequences without a score; they "
+                f"run from {np.nanmin(known):.4g} to {np.nanmax(known):.4g}"
+            )
     numbers = jnp.asarray(count, jnp.int32), jnp.asarray(epochs, jnp.int32)
     rates = [jnp.asarray(x, jnp.float32) for x in (learning_rate, trade_off, clip, weight_decay)]
     tokens = tokens.astype(jnp.int32)

@@ -1,4 +1,7 @@
-"""What a fitted controller says about sequences. Tokens are int32[N, D]."""
+"""What a fitted controller says about sequences.
+
+Tokens are int32[N, D]; ValueError where `Controller.check` raises it.
+"""
 
 import functools
 
@@ -8,30 +11,34 @@ from bnao_jax.controller.model import NAO
 from bnao_jax.controller.settings import Controller
 
 
-@functools.partial(jax.jit, static_argnames="controller")
 def embed(controller: Controller, params, tokens):
-    """The embedding of each sequence, float32[N, hidden], of length 1. ValueError if not [N, D]."""
-    controller.check(tokens)
-    return NAO(controller).apply({"params": params}, tokens, method="embed")
+    """The embedding of each sequence, float32[N, hidden], of length 1."""
+    return _checked(controller, NAO.embed, params, tokens)
 
 
-@functools.partial(jax.jit, static_argnames="controller")
 def predict(controller: Controller, params, tokens):
-    """The predicted score of each sequence, float32[N] in (0, 1). ValueError if not [N, D]."""
-    controller.check(tokens)
-
-    def run(model):
-        return model.predict(model.encode(tokens))
-
-    return NAO(controller).apply({"params": params}, method=run)
+    """The predicted score of each sequence, float32[N] in (0, 1)."""
+    return _checked(controller, _predict, params, tokens)
 
 
-@functools.partial(jax.jit, static_argnames="controller")
 def reconstruct(controller: Controller, params, tokens):
-    """Each sequence encoded and decoded greedily, int32[N, D]. ValueError if not [N, D]."""
+    """Each sequence encoded and decoded greedily, int32[N, D]."""
+    return _checked(controller, _reconstruct, params, tokens)
+
+
+def _checked(controller, method, params, tokens):
     controller.check(tokens)
+    return _run(controller, method, params, tokens)
 
-    def run(model):
-        return model.decode(model.encode(tokens))
 
-    return NAO(controller).apply({"params": params}, method=run)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _run(controller, method, params, tokens):
+    return NAO(controller).apply({"params": params}, tokens, method=method)
+
+
+def _predict(model, tokens):
+    return model.predict(model.encode(tokens))
+
+
+def _reconstruct(model, tokens):
+    return model.decode(model.encode(tokens))

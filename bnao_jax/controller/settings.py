@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 
 START = 0  # the token that opens every decoded sequence; no position may emit it
@@ -70,9 +71,24 @@ class Controller:
         """bool[D, M]: which options each position has."""
         return np.arange(self.options) < np.array(self.allowed)[:, 1:]
 
-    def check(self, tokens) -> None:
-        """Raises ValueError unless `tokens` is an integer array [N, D]."""
+    def check(self, tokens, count=None) -> None:
+        """Raises ValueError unless `tokens` is an integer array [N, D] of what positions may emit.
+
+        Traced tokens are not known and pass; so do those of rows from `count` on.
+        """
         if tokens.ndim != 2 or tokens.shape[1] != self.length:
             raise ValueError(f"tokens must be [N, {self.length}], got {list(tokens.shape)}")
         if not np.issubdtype(tokens.dtype, np.integer):
             raise ValueError(f"tokens must be integers, got {tokens.dtype}")
+        if isinstance(tokens, jax.core.Tracer) or isinstance(count, jax.core.Tracer):
+            return
+        rows = np.asarray(tokens)[: None if count is None else int(count)]
+        options = rows - self.first
+        wrong = (options < 0) | (options >= np.array(self.allowed)[:, 1])
+        if wrong.any():
+            row, at = np.argwhere(wrong)[0]
+            first, count = self.allowed[at]
+            raise ValueError(
+                f"token {rows[row, at]} at position {at} of sequence {row} is not one of "
+                f"{first}..{first + count - 1}"
+            )

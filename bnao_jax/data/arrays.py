@@ -132,6 +132,10 @@ def _classes(arrays: dict[str, np.ndarray], labels: np.ndarray, test_labels: np.
             )
     if stated is not None:
         return int(stated)
+    if len(labels) and (least := labels.min()) > 0:
+        raise DataError(
+            f"labels run from {least}, allowed are classes from 0; or say how many with 'classes'"
+        )
     return 1 + max(int(values.max()) for values in (labels, test_labels) if values.size)
 
 

@@ -18,6 +18,9 @@ from bnao_jax.settings import (
 )
 
 
+WITH_PATH = {"arrays": "an .npz file of yours", "folder": "a folder of JPEGs"}
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageSettings(Settings):
     """What images in memory and streamed ones have in common."""
@@ -33,7 +36,9 @@ class ImageSettings(Settings):
 
     @property
     def where(self):
-        """Where the data set is read from."""
+        """Where the data set is read from; SettingError where it is not said."""
+        if self.name in WITH_PATH and not self.path:
+            raise SettingError(f"path is missing: name={self.name!r} is {WITH_PATH[self.name]}")
         return dict(data_dir=self.data_dir or None, path=self.path or None)
 
     def held_out_ids(self):
@@ -111,7 +116,7 @@ class DataSettings(ImageSettings):
 
     def form(self):
         """(H, W, C) and the number of classes of the images that `load` would give."""
-        shape, classes = data.form(self.name, path=self.path or None)
+        shape, classes = data.form(self.name, path=self.where["path"])
         return self._shrunk(shape), classes
 
     def held_out_ids(self):
@@ -176,7 +181,7 @@ class StreamedSettings(ImageSettings):
         side = self.image_size
         if self.name in data.FORMS:
             return (side, side, 3), data.FORMS[self.name][1]
-        return (side, side, 3), data.read_folder(self.path or None).classes
+        return (side, side, 3), data.read_folder(self.where["path"]).classes
 
     def parts(self, images, seed):
         train, valid = super().parts(images, seed)

@@ -115,7 +115,7 @@ class Plan:
 
     def load(self, on_part=None) -> ImageData | StreamedData:
         """The images, checked against the plan; `on_part` as in `bnao_jax.data.load`."""
-        images = self.settings.data.load(on_part)
+        images = named("config.data", self.settings.data.load, on_part)
         self.check_images(images)
         return images
 

@@ -6,7 +6,7 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from bnao_jax import files
 from bnao_jax.data import normalise
@@ -47,7 +47,7 @@ def export(folder, out, *, checkpoint, batch_sizes, platforms, average):
                 platforms=tuple(platforms),
             )
             (out / program_name(size)).write_bytes(content)
-        save_file(flat_weights(variables), out / WEIGHTS)
+        (out / WEIGHTS).write_bytes(save(flat_weights(variables)))  # its own file would be 0600
         about = {"checkpoint": source.number, "platforms": list(platforms)}
         workdir.write_json(out / ARCHITECTURE, facts | about)
         first = program_name(None if None in sizes else sizes[0])

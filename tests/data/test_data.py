@@ -229,6 +229,14 @@ def test_unreadable_archives(tmp_path):
     assert "single array" in message(data.load, "arrays", path=tmp_path / "single.npy")
 
 
+def test_classes_that_nobody_has_are_asked_for(tmp_path):
+    path, labels = tmp_path / "mine.npz", np.arange(len(IMAGES)) % 4 + 1
+    np.savez(path, images=IMAGES, labels=labels)
+    assert "labels run from 1" in message(data.load, "arrays", path=path)
+    np.savez(path, images=IMAGES, labels=labels, classes=5)
+    assert data.load("arrays", path=path).classes == 5
+
+
 def test_unknown_name_lists_the_names():
     text = message(data.load, "mnist")
     assert "mnist" in text and "cifar10, cifar100, digits, arrays" in text

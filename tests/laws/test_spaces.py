@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bnao_jax.cost import total
-from bnao_jax.decisions import Decisions
+from bnao_jax.decisions import ArchitectureError, Decisions
 from bnao_jax.nn.initialization import initialize
 from bnao_jax.spaces import shipped
 from bnao_jax.spaces.nao.space import NaoSpace
@@ -235,6 +235,20 @@ def test_float64_on_demand_breaks_no_supernet(space, pool):
         value, gradient = jax.eval_shape(jax.value_and_grad(loss), shapes, jnp.asarray(pool[0]))
     assert value.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype(jnp.float32)}
+
+
+def test_an_architecture_of_another_space_is_refused(space, pool):
+    shapes, other = shapes_shared(space, pool[0]), np.array(pool[0])
+    other[-1] = space.decisions.options[-1]
+    apply = lambda architecture: jax.eval_shape(
+        lambda params: space.supernet(jnp.float32).apply(
+            {"params": params}, jnp.zeros((4, *IMAGE)), architecture
+        ),
+        shapes,
+    )
+    for form in (other, as_tuple(other)):
+        with pytest.raises(ArchitectureError, match=f"{other[-1]} is not one of"):
+            apply(form)
 
 
 def test_initial_weights_are_those_of_the_supernet(space, pool, key):

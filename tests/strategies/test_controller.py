@@ -139,6 +139,21 @@ def test_wrong_shapes_are_refused():
         fit(TOY, key, tokens, targets, batch_size=0)
 
 
+def test_tokens_and_targets_out_of_range_are_refused():
+    key, (_, tokens, targets) = jax.random.key(0), problem(0)
+    params, bad = init(TOY, key), tokens.copy()
+    bad[3, 1] = TOY.first[1] + TOY.allowed[1][1]
+    message = f"token {bad[3, 1]} at position 1 of sequence 3 is not one of"
+    with pytest.raises(ValueError, match=message):
+        fit(TOY, key, bad, targets)
+    for function in predict, reconstruct, embed, functools.partial(ascend, step_size=1):
+        with pytest.raises(ValueError, match=message):
+            function(TOY, params, bad)
+    for factor, shift in (100, 0), (1, -0.5):
+        with pytest.raises(ValueError, match="targets must lie within 0 and 1"):
+            fit(TOY, key, tokens, factor * targets + shift)
+
+
 # Model
 
 

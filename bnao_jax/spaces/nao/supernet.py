@@ -171,8 +171,12 @@ class Supernet(nn.Module):
           drop_path: a `layers.DropPath`, or None for none.
           given: normalise with the statistics in "batch_stats" instead of the batch's own, which
             are written there where the collection is mutable.
+
+        Raises:
+          ArchitectureError: the architecture is known and not of the space.
         """
         outline = self.outline
+        outline.decisions.check_known(architecture)
         paths = _paths(architecture, outline.nodes)
         plan = outline.plan()
         drops = None

@@ -67,10 +67,11 @@ class Supernet(nn.Module):
             are written there where the collection is mutable.
 
         Raises:
-          ValueError: drop path is asked for.
+          ValueError: drop path is asked for; or the architecture is known and not of the space.
         """
         if drop_path is not None:
             raise ValueError("the NAS-Bench-201 space has no drop path")
+        self.outline.decisions.check_known(architecture)
 
         def run(x, stage):
             module = SharedCells(self.outline.cells, self.axis_name, name=f"cells{stage}")

@@ -74,10 +74,11 @@ class Supernet(nn.Module):
             are written there where the collection is mutable.
 
         Raises:
-          ValueError: drop path is asked for.
+          ValueError: drop path is asked for; or the architecture is known and not of the space.
         """
         if drop_path is not None:
             raise ValueError("the ShuffleNetV2 space has no drop path")
+        self.outline.decisions.check_known(architecture)
         static = isinstance(architecture, tuple)
         kinds, widths = self.outline.split_choices(
             architecture if static else jnp.asarray(architecture)
