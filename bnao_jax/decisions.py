@@ -182,7 +182,7 @@ class Decisions:
         return pool.astype(np.int32)
 
     def check_known(self, architecture):
-        """Raises ArchitectureError as `check` does; a traced architecture, not known yet, passes."""
+        """Raises ArchitectureError as `check` does; a traced architecture passes."""
         if not isinstance(architecture, jax.core.Tracer):
             self.check(np.asarray(architecture)[None])
 

@@ -17,7 +17,6 @@ from bnao_jax.settings import (
     whole,
 )
 
-
 WITH_PATH = {"arrays": "an .npz file of yours", "folder": "a folder of JPEGs"}
 
 

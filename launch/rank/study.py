@@ -10,6 +10,7 @@ from bnao_jax import ranking, sampler
 from bnao_jax.checkpoint import fill
 from bnao_jax.objective import Measured, score
 from bnao_jax.training import supernet as supernet_training
+from launch import words
 from launch.command import UsageError
 from launch.config.plan import named
 from launch.inputs.ground_truth import load_truth
@@ -383,8 +384,7 @@ def summary(result, folder) -> str:
             f"{name}: {row['least_params']:,} to {row['most_params']:,} parameters, median "
             f"{row['median_params']:,.0f}; ranked by them {_percent(row['of_params'])}"
         )
-    spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
-    return "\n".join([*lines, "", f"Time: {spent}", f"Files: {folder}/"])
+    return "\n".join([*lines, "", words.time_spent(result["seconds"]), f"Files: {folder}/"])
 
 
 def _table(title, epochs, cells, name_of):

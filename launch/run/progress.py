@@ -3,19 +3,18 @@
 import contextlib
 import datetime
 import sys
+import threading
 import time
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 PERIOD = 30.0  # seconds between two lines where there is no terminal
+WIDE = 110  # characters of a terminal that has room for a bar beside the words
+BAR = 24
 
 
 @contextlib.contextmanager
@@ -36,7 +35,7 @@ def fetching(name, *, quiet=False):
 
 
 class Display:
-    """Shows phases on standard error: a live bar on a terminal, elsewhere a line a period.
+    """Shows phases on standard error: a live line on a terminal, elsewhere a line a period.
 
     Attributes:
       standing: what all the work has reached so far, shown with every phase ("best 0.3438").
@@ -56,62 +55,83 @@ class Display:
         """
         if self._quiet:
             yield lambda count=0, note="", done=None, total=None: None
-        elif sys.stderr.isatty():
-            with self._bar(name, total, unit, done) as advance:
-                yield advance
-        else:
-            yield self._lines(name, total, unit, done)
-
-    @contextlib.contextmanager
-    def _bar(self, name, total, unit, done):
-        """A bar that is gone when the phase is done."""
-        columns = (
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            *([MofNCompleteColumn(), TextColumn("{task.fields[unit]}")] if total else []),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn() if total else TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Progress(*columns, console=self._console, transient=True) as bar:
-            task = bar.add_task(
-                name,
-                **dict(total=total, completed=done, unit=unit, note=self.standing),
-                rate="compiling" if total else "",
-            )
-
-            def advance(count=0, note="", done=None, total=None):
-                speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-                rate = f"{speed:.3g}/s" if speed else ""
-                done = bar.tasks[0].completed + count if done is None else done
-                note = ", ".join(filter(None, (note, self.standing)))
-                bar.update(task, completed=done, total=total, note=note, rate=rate)
-
-            yield advance
-
-    def _lines(self, name, total, unit, done):
-        """A line at the first advance after every PERIOD."""
-        at = {"done": done, "total": total}
-        first = None  # (when, units done), after what had to be compiled
+            return
+        at = _Standing(name, unit, done, total)
 
         def advance(count=0, note="", done=None, total=None):
-            nonlocal first
-            at["done"] = at["done"] + count if done is None else done
-            at["total"] = total or at["total"]
-            now = time.monotonic()
-            first = first or (now, at["done"])
-            if now - self._told < PERIOD:
-                return
-            self._told = now
-            of = f"/{at['total']}" if at["total"] else ""
-            parts = [f"{name} {at['done']}{of} {unit}"]
-            if now > first[0] and at["done"] > first[1]:
-                speed = (at["done"] - first[1]) / (now - first[0])
-                parts.append(f"{speed:.3g}/s")
-                if at["total"]:
-                    left = datetime.timedelta(seconds=round((at["total"] - at["done"]) / speed))
-                    parts.append(f"{left} left")
-            line = ", ".join(filter(None, (*parts, note, self.standing)))
-            print(line, file=sys.stderr, flush=True)
+            at.advance(count, ", ".join(filter(None, (note, self.standing))), done, total)
+            tell()
 
-        return advance
+        at.note = self.standing
+        if sys.stderr.isatty():
+            tell = lambda: None  # it is looked at four times a second
+            with Live(
+                get_renderable=lambda: self._shown(at), console=self._console, transient=True
+            ):
+                yield advance
+        else:
+            tell = lambda: self._tell(at)
+            with _reminded(at):
+                yield advance
+
+    def _shown(self, at):
+        words = Text(at.line())
+        if not at.total or self._console.width < WIDE:
+            return words
+        row = Table.grid(padding=(0, 1))
+        row.add_row(ProgressBar(total=at.total, completed=at.done, width=BAR), words)
+        return row
+
+    def _tell(self, at):
+        """A line at the first advance after every PERIOD."""
+        if (now := time.monotonic()) - self._told >= PERIOD:
+            self._told = now
+            print(at.line(), file=sys.stderr, flush=True)
+
+
+class _Standing:
+    """How far a phase has come."""
+
+    def __init__(self, name, unit, done, total):
+        self.name, self.unit, self.done, self.total = name, unit, done, total
+        self.note, self.start, self.begun = "", time.monotonic(), threading.Event()
+        self.first = None  # (when, units done), after what had to be compiled
+
+    def advance(self, count, note, done, total):
+        self.done = self.done + count if done is None else done
+        self.total, self.note = total or self.total, note
+        self.first = self.first or (time.monotonic(), self.done)
+        self.begun.set()
+
+    def line(self):
+        """The phase in words."""
+        now, of = time.monotonic(), f"/{self.total}" if self.total else ""
+        parts = [f"{self.name} {self.done}{of} {self.unit}" if self.unit else self.name]
+        if self.first is None:
+            parts.append(f"{'compiling, ' if self.total else ''}{_clock(now - self.start)}")
+        elif now > self.first[0] and self.done > self.first[1]:
+            speed = (self.done - self.first[1]) / (now - self.first[0])
+            parts.append(f"{speed:.3g}/s")
+            if self.total:
+                parts.append(f"{_clock((self.total - self.done) / speed)} left")
+        return ", ".join(filter(None, (*parts, self.note)))
+
+
+@contextlib.contextmanager
+def _reminded(at):
+    """Until a phase has begun to advance, a line every PERIOD says that it goes on."""
+    over = threading.Event()
+
+    def wait():
+        while not (over.wait(PERIOD) or at.begun.is_set()):
+            print(at.line(), file=sys.stderr, flush=True)
+
+    threading.Thread(target=wait, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _clock(seconds):
+    return str(datetime.timedelta(seconds=round(seconds)))

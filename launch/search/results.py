@@ -1,6 +1,7 @@
 """What a search leaves behind: its files and a summary."""
 
 from bnao_jax.objective import KINDS
+from launch import words
 from launch.run import machine, workdir
 
 
@@ -67,13 +68,12 @@ def summary(result, folder) -> str:
             "",
             "Found: {mean:.4f}, mean of {networks} trained alone".format(**result["found"]),
         ]
-    spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
-    return "\n".join([*lines, "", f"Time: {spent}", f"Files: {folder}/"])
+    return "\n".join([*lines, "", words.time_spent(result["seconds"]), f"Files: {folder}/"])
 
 
 def _about(row, kind):
     yield f"  {row['arch']}"
-    yield f"  {row['params'] / 1e6:.3f} M parameters, {row['macs'] / 1e6:.1f} M multiply-adds"
+    yield f"  {words.costs(row['params'], row['macs'])}"
     standalone = row.get("standalone_accuracy")
     trained = "" if standalone is None else f", trained alone {standalone:.4f}"
     if kind != "accuracy":

@@ -11,6 +11,7 @@ from bnao_jax import data
 from bnao_jax.checkpoint import fill
 from bnao_jax.measures import as_json
 from bnao_jax.training import network as network_training
+from launch import words
 from launch.command import UsageError
 from launch.config.plan import named
 from launch.inputs.warm_start import shared_weights
@@ -260,7 +261,7 @@ def summary(result, folder) -> str:
     lines = [
         "",
         result["arch"],
-        f"  {result['params'] / 1e6:.3f} M parameters, {result['macs'] / 1e6:.1f} M multiply-adds",
+        f"  {words.costs(result['params'], result['macs'])}",
         f"  training accuracy {result['train']['accuracy']:.4f} (augmented, last epoch)",
     ]
     for name, part in (("validation", result["valid"]), ("test", result["test"])):
@@ -269,5 +270,4 @@ def summary(result, folder) -> str:
                 f"  {name} accuracy {part['top1']:.4f}, top-5 {part['top5']:.4f}, loss "
                 f"{part['loss']:.4f} on {part['note']}"
             )
-    spent = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
-    return "\n".join([*lines, "", f"Time: {spent}", f"Files: {folder}/"])
+    return "\n".join([*lines, "", words.time_spent(result["seconds"]), f"Files: {folder}/"])

@@ -1,7 +1,9 @@
 """What long work says on standard error."""
 
 import io
+import re
 import sys
+import time
 
 import pytest
 
@@ -44,17 +46,37 @@ def test_quiet_it_says_nothing(clock, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_shows_a_bar(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+def test_a_pipe_hears_of_what_takes_long_before_the_first_unit(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "PERIOD", 0.02)
+    with Display().phase("round 1 of 2: train", 100, "steps") as advance:
+        time.sleep(0.2)
+        lines = capsys.readouterr().err.splitlines()
+        advance(100)
+        time.sleep(0.1)
+    assert len(lines) >= 2 and lines[0] == "round 1 of 2: train 0/100 steps, compiling, 0:00:00"
+    assert "compiling" not in capsys.readouterr().err
 
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_terminal_of_any_width_shows_all_figures(width, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
     display = Display()
-    display.standing = "best 0.5000 so far"
-    with display.phase("train", 10, "steps") as advance:
-        advance(5, "loss 2.3")
-    shown = sys.stderr.getvalue()
-    for part in ("train", "5/10", "steps", "loss 2.3, best 0.5000 so far"):
-        assert part in shown, shown
+    display.standing = "best 0.9344 so far"
+    with display.phase("round 2 of 4: train", 140_400, "steps") as advance:
+        time.sleep(0.3)
+        advance(46_000)
+        time.sleep(0.3)
+        advance(1_000, "loss 2.300")
+    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", sys.stderr.getvalue())
+    words = " ".join(shown.split())
+    for part in ("compiling, 0:00:00", "47000/140400 steps", "/s, 0:0", "left", "loss 2.300"):
+        assert part in words, words
+    assert "best 0.9344 so far" in words
+    assert ("━" in words) == (width > progress.WIDE)

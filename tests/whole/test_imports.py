@@ -60,7 +60,7 @@ LIBRARY = {
     ),
 }
 # The same of the launchers: a command, its inputs, how it is run, its config, the library.
-BOTTOM = ("launch.command", "launch.measurements", "launch.plots")
+BOTTOM = ("launch.command", "launch.measurements", "launch.plots", "launch.words")
 CONFIG = ("launch.config", *BOTTOM, "bnao_jax")
 RUN = ("launch.run", *CONFIG)
 INPUTS = ("launch.inputs", *RUN)
@@ -70,6 +70,7 @@ LAUNCHERS = {
     "launch/__main__.py": (),
     "launch/command.py": ("bnao_jax.files",),
     "launch/measurements.py": (),
+    "launch/words.py": (),
     "launch/plots": ("launch.plots", "bnao_jax.files"),
     "launch/config": (*CONFIG, "configs"),
     "launch/run": RUN,
