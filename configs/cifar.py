@@ -5,7 +5,7 @@ https://arxiv.org/abs/1909.10815, Algorithm 1 and section 5.
 
     python -m launch.search --config=configs/cifar.py --workdir=runs/cifar
 
-The search is the paper's: 4 rounds of 50 epochs, 140,400 supernet steps of 64 images and 5,800
+The search is the paper's: 4 rounds of 50 epochs, 140,600 supernet steps of 64 images and 5,800
 scorings of 5,000 images. What the controller learns and how it proposes (section `nao`) is what was
 found best where the truth is known (launch/compare/README.md); the paper's settings find nothing
 better than chance there. Two variants:

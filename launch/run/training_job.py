@@ -27,6 +27,9 @@ class TrainingJob(jobs.Job):
         super().__init__(plan, folder, images)
         self.compiled = {}  # the programs of the supernets
 
+    def counted(self, kind, units):
+        """Hears of "steps" of the shared weights and of "scorings" that are done."""
+
     # Shared weights.
 
     def make_supernet(self, plan):
@@ -89,6 +92,7 @@ class TrainingJob(jobs.Job):
                     accuracy=accuracy,
                     learning_rate=rate,
                 )
+                self.counted("steps", steps)
                 advance(steps, f"loss {loss:.3f}")
                 self.keeper.between(steps)
 
@@ -105,6 +109,7 @@ class TrainingJob(jobs.Job):
         def on_scores(scores):
             partial = np.concatenate([self.progress.partial, np.stack(scores)], 1)
             self.progress = self.progress._replace(partial=partial)
+            self.counted("scorings", len(scores.loss))
             advance(len(scores.loss))
             self.keeper.between()
 

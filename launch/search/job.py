@@ -16,6 +16,7 @@ from launch.run import job as jobs
 from launch.run import workdir
 from launch.run.training_job import ACCURACY, NO_SCORES, TrainingJob
 from launch.search.baseline import Baseline
+from launch.search.forecast import Forecast
 from launch.search.results import Results, summary
 
 PHASES = {TRAIN: "train", EVALUATE: "score", PROPOSE: "propose"}
@@ -104,6 +105,7 @@ class Search(TrainingJob):
             final=(),
         )
         self.results = Results(folder, self.decisions, self.cost_of)
+        self.forecast = Forecast(self)
 
     def load_latencies(self):
         """The table, where there is a limit; says how well it predicts."""
@@ -125,6 +127,8 @@ class Search(TrainingJob):
 
     def work(self):
         """Searches, trains the best alone, writes the files, prints the summary."""
+        for line in self.forecast.plan():
+            self.say(line)
         self.rounds()
         self.baseline.train()
         self.finish(self.finals())
@@ -198,9 +202,14 @@ class Search(TrainingJob):
         self.keeper.between()
 
     def show_best(self):
-        """Lets the display say how accurate the best is so far."""
-        if not np.isnan(self.progress.search.population.scores).all():
-            self.display.standing = f"best {self.accuracy_of_best():.4f} so far"
+        """Lets the display say how accurate the best is so far, and when the rounds will end."""
+        known = not np.isnan(self.progress.search.population.scores).all()
+        best = f"best {self.accuracy_of_best():.4f} so far" if known else ""
+        self.display.standing = ", ".join(filter(None, (best, self.forecast.left())))
+
+    def counted(self, kind, units):
+        self.forecast.count(kind, units)
+        self.show_best()
 
     def accuracy_of_best(self):
         """Accuracy, with shared weights, of the architecture of the best score."""
