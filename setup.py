@@ -41,7 +41,7 @@ setup(
         "tensorboard": ["tensorboardX"],
         "test": [
             *(*TFDS, *STREAMING, "tensorboardX", "html5lib", "hypothesis", "pytest"),
-            *("pytest-xdist", "ruff", "scikit-learn"),
+            *("pytest-xdist", "ruff", "scikit-learn", "setuptools", "wheel"),
         ],
     },
 )
