@@ -1,5 +1,7 @@
 """What jobs train and score: shared weights along paths, and networks alone."""
 
+import dataclasses
+
 import jax
 import numpy as np
 
@@ -26,6 +28,18 @@ class TrainingJob(jobs.Job):
     def __init__(self, plan, folder, images):
         super().__init__(plan, folder, images)
         self.compiled = {}  # the programs of the supernets
+
+    def network_facts(self) -> dict:
+        """What is needed to make the network and to normalise its images, as JSON has it."""
+        settings, images = self.settings, self.images
+        return {
+            "space": dataclasses.asdict(settings.space),
+            "network": dataclasses.asdict(settings.network),
+            "classes": images.classes,
+            "image_shape": list(images.image_shape),
+            "mean": [float(v) for v in images.mean],
+            "std": [float(v) for v in images.std],
+        }
 
     def counted(self, kind, units):
         """Hears of "steps" of the shared weights and of "scorings" that are done."""

@@ -24,7 +24,8 @@ SIGTERM and Ctrl-C keep it and end it (Ctrl-C twice: at once).
 The folder receives pool.jsonl (every architecture with its cost, round, score, accuracy, loss and
 how often it was trained), baseline.jsonl (found and random architectures that
 were trained alone to be compared), result.json (the best,
-seeds, versions, seconds per phase), metrics.jsonl, config.json, machine.json, checkpoints (the
+seeds, versions, seconds per phase), network.json (what its weights need, for
+bnao_jax.saved), metrics.jsonl, config.json, machine.json, checkpoints (the
 newest two, and that of the most accurate best), and report.html, which shows it.
 """
 

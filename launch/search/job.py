@@ -345,6 +345,8 @@ class Search(TrainingJob):
         if len(self.baseline.pool):
             self.results.write_baseline(self.baseline.pool, **self.baseline.columns())
         self.keeper.keep(wait=True)
+        if self.folder is not None:
+            workdir.write_json(self.folder / workdir.NETWORK, self.network_facts())
         self.results.write_result(
             best=best,
             **self.baseline.figures(),

@@ -149,20 +149,14 @@ class Training(TrainingJob):
 
     def described(self):
         """What network.json holds: all that it takes to use the weights."""
-        settings, images, cost = self.settings, self.images, self.cost()
-        facts = {
-            "arch": settings.arch,
-            "space": dataclasses.asdict(settings.space),
-            "network": dataclasses.asdict(settings.network),
-            "classes": images.classes,
-            "image_shape": list(images.image_shape),
-            "mean": [float(v) for v in images.mean],
-            "std": [float(v) for v in images.std],
+        cost = self.cost()
+        facts = self.network_facts() | {
+            "arch": self.settings.arch,
             "params": int(cost.params[0]),
             "macs": int(cost.macs[0]),
         }
-        if settings.data.streamed:
-            facts["preparation"] = image_feeds.preparation(settings)
+        if self.settings.data.streamed:
+            facts["preparation"] = image_feeds.preparation(self.settings)
         return facts
 
     def train_until(self, until, feed):

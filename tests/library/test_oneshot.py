@@ -42,7 +42,7 @@ assert loaded == ["launch", "configs"], loaded
 
 def test_a_whole_search_in_fifteen_lines_without_the_launchers(monkeypatch):
     """That of the README, as it stands."""
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    example, _ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in example.splitlines() if line]) <= 15
     flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
     monkeypatch.setenv("XLA_FLAGS", flags)

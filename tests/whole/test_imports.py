@@ -55,6 +55,9 @@ LIBRARY = {
     ),
     "bnao_jax/ground_truth.py": ("bnao_jax.decisions", "bnao_jax.files"),
     "bnao_jax/teacher.py": (),
+    "bnao_jax/saved.py": (
+        *("bnao_jax.checkpoint", "bnao_jax.data", "bnao_jax.files", "bnao_jax.spaces"),
+    ),
     "bnao_jax/search.py": (
         *("bnao_jax.decisions", "bnao_jax.settings", "bnao_jax.strategies.strategy"),
     ),
