@@ -1,6 +1,5 @@
 """What the READMEs show is run, and what they name is there."""
 
-import pathlib
 import re
 import subprocess
 import sys
@@ -94,9 +93,3 @@ def test_files_commands_and_fields_it_names_exist(name):
         assert (path / "__main__.py").is_file() or path.with_suffix(".py").is_file(), command
     for field in re.findall(r"--config\.([a-z_0-9.]+)=", text):
         assert field in ALL_FIELDS, field
-
-
-def test_the_layout_names_folders():
-    (layout,) = re.findall(r"## Layout\n\n```\n(.*?)```", README, re.DOTALL)
-    named = [line.split()[0] for line in layout.splitlines()]
-    assert named and all(pathlib.Path(ROOT, folder).is_dir() for folder in named)
