@@ -5,6 +5,9 @@ python -m launch
 
 import ast
 import pathlib
+import sys
+
+from launch import command
 
 HERE = pathlib.Path(__file__).parent
 
@@ -16,7 +19,13 @@ def commands():
         yield file.parent.name, text.splitlines()[0]
 
 
+def main():
+    """Lists the commands."""
+    lines = [f"  {name:10} {what}" for name, what in commands()]
+    command.show(
+        "\n".join(["python -m launch.NAME --help tells the flags of a command.", "", *lines])
+    )
+
+
 if __name__ == "__main__":
-    print("python -m launch.NAME --help tells the flags of a command.\n")
-    for name, what in commands():
-        print(f"  {name:10} {what}")
+    sys.exit(command.run(main, __doc__))

@@ -1,6 +1,5 @@
 """What all entry points share: flags, one-line errors, the compilation cache."""
 
-import contextlib
 import gc
 import importlib
 import io
@@ -58,9 +57,7 @@ def run(main, usage, config=None):
         if isinstance(stream, io.TextIOWrapper):  # a Windows code page lacks some characters
             stream.reconfigure(errors="replace")
     if _wants_help():
-        with contextlib.suppress(BrokenPipeError):
-            print(usage, flush=True)
-        _silence()
+        show(usage)
         sys.exit(0)
     gc.set_threshold(*GARBAGE)
     logging.set_verbosity(logging.FATAL)  # what Orbax logs, it raises too
@@ -82,6 +79,17 @@ def run(main, usage, config=None):
             traceback.print_exc()
         _fail(error)
     sys.exit(status)
+
+
+def show(text):
+    """Prints a text that nobody may want to the end, as under `| head`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        _fail(error)
+    _silence()
 
 
 def _unraisable(unraisable):

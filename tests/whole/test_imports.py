@@ -70,7 +70,7 @@ INPUTS = ("launch.inputs", *RUN)
 COMMANDS = sorted(path.parent.name for path in (ROOT / "launch").glob("*/__main__.py"))
 LAUNCHERS = {
     "launch/__init__.py": (),
-    "launch/__main__.py": (),
+    "launch/__main__.py": ("launch.command",),
     "launch/command.py": ("bnao_jax.files",),
     "launch/measurements.py": (),
     "launch/words.py": (),
