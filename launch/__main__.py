@@ -21,10 +21,8 @@ def commands():
 
 def main():
     """Lists the commands."""
-    lines = [f"  {name:10} {what}" for name, what in commands()]
-    command.show(
-        "\n".join(["python -m launch.NAME --help tells the flags of a command.", "", *lines])
-    )
+    head = "python -m launch.NAME --help tells the flags of a command."
+    command.show("\n".join([head, "", *(f"  {name:10} {what}" for name, what in commands())]))
 
 
 if __name__ == "__main__":

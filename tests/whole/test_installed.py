@@ -70,6 +70,21 @@ def test_commands_run_and_configs_are_found_by_name(site, play):
     assert status == 2 and "there is no file nothing; shipped are bonas, cifar" in error
 
 
+@pytest.mark.parametrize("words", [("launch",), ("launch.search", "--help")])
+def test_nobody_need_listen(words, site):
+    """A closed pipe and a full disk are no tracebacks."""
+    command, environment = (sys.executable, "-m", *words), os.environ | {"PYTHONPATH": str(site)}
+    quiet = dict(env=environment, stderr=subprocess.PIPE, text=True)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, **quiet)
+    assert done.returncode == 2 and done.stderr == "error: [Errno 28] No space left on device\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(command, stdout=closed, **quiet)
+    assert done.returncode == 0 and not done.stderr
+
+
 def test_a_project_may_have_configs_and_launch_of_its_own(play, tmp_path):
     for folder in ("configs", "launch"):
         (tmp_path / folder).mkdir()
