@@ -40,6 +40,15 @@ class ImageSettings(Settings):
             raise SettingError(f"path is missing: name={self.name!r} is {WITH_PATH[self.name]}")
         return dict(data_dir=self.data_dir or None, path=self.path or None)
 
+    def read(self, reader, *args, **kwargs):
+        """What a reader of images gives; its error names the field where the user says the path."""
+        try:
+            return reader(*args, **kwargs)
+        except data.DataError as error:
+            if self.name not in WITH_PATH:
+                raise
+            raise SettingError(f"path: {error}") from None
+
     def held_out_ids(self):
         """Ids of the images that an official division validates on; None: it is drawn."""
         return None
@@ -109,13 +118,13 @@ class DataSettings(ImageSettings):
 
     def load(self, on_part=None) -> data.ImageData:
         """The images; `on_part` hears how much is fetched, if they are."""
-        images = data.load(self.name, **self.where, on_part=on_part)
+        images = self.read(data.load, self.name, **self.where, on_part=on_part)
         self._shrunk(images.image_shape)
         return data.shrink(images, self.shrink)
 
     def form(self):
         """(H, W, C) and the number of classes of the images that `load` would give."""
-        shape, classes = data.form(self.name, path=self.where["path"])
+        shape, classes = self.read(data.form, self.name, path=self.where["path"])
         return self._shrunk(shape), classes
 
     def held_out_ids(self):
@@ -173,14 +182,15 @@ class StreamedSettings(ImageSettings):
     def load(self, on_part=None) -> data.StreamedData:
         """The images, which stay where they are; nothing is fetched."""
         del on_part
-        return data.open_streamed(self.name, image_size=self.image_size, **self.where)
+        size = self.image_size
+        return self.read(data.open_streamed, self.name, image_size=size, **self.where)
 
     def form(self):
         """(S, S, 3) and the number of classes of the images that `load` would give."""
         side = self.image_size
         if self.name in data.FORMS:
             return (side, side, 3), data.FORMS[self.name][1]
-        return (side, side, 3), data.read_folder(self.where["path"]).classes
+        return (side, side, 3), self.read(data.read_folder, self.where["path"]).classes
 
     def parts(self, images, seed):
         train, valid = super().parts(images, seed)
