@@ -17,7 +17,10 @@ from bnao_jax.settings import (
     whole,
 )
 
-WITH_PATH = {"arrays": "an .npz file of yours", "folder": "a folder of JPEGs"}
+WITH_PATH = {
+    "arrays": "an .npz file of yours",
+    "folder": "a folder with train/CLASS/*.jpg and val/CLASS/*.jpg",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -198,7 +198,10 @@ def test_the_mobile_setting(root):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"data.path": ""}, "needs path, a folder with train/CLASS"),
+        (
+            {"data.path": ""},
+            "config.data.path is missing: name=.folder. is a folder with train/CLASS",
+        ),
         ({"data.path": "/nowhere"}, "/nowhere: there is no such folder"),
         ({"data.name": "cifar10"}, "config.data.name='cifar10' goes with configs/cifar_train.py"),
         ({"data.least_area": 0.0}, "config.data.least_area=0.0 must be above 0"),
