@@ -38,7 +38,7 @@ class Forecast:
         """Yields what will be done, in lines."""
         rounds, trained = self.search.rounds, self.search.rounds_that_train
         yield (
-            f"{rounds} rounds: {trained * self.steps:,} steps of {self.batch} images, "
+            f"{rounds} round{'s' * (rounds > 1)}: {trained * self.steps:,} steps of {self.batch} images, "
             f"{self.scored.sum():,} scorings on {self.images:,} images"
         )
         seconds = self.work() / (CPU_RATE * (os.cpu_count() or 1))
