@@ -38,8 +38,8 @@ class Forecast:
         """Yields what will be done, in lines."""
         rounds, trained = self.search.rounds, self.search.rounds_that_train
         yield (
-            f"{rounds} round{'s' * (rounds > 1)}: {trained * self.steps:,} steps of {self.batch} images, "
-            f"{self.scored.sum():,} scorings on {self.images:,} images"
+            f"{rounds} {'rounds' if rounds > 1 else 'round'}: {trained * self.steps:,} steps of "
+            f"{self.batch} images, {self.scored.sum():,} scorings on {self.images:,} images"
         )
         seconds = self.work() / (CPU_RATE * (os.cpu_count() or 1))
         if self.job.devices[0].platform == "cpu" and seconds > LONG:
