@@ -1,5 +1,6 @@
 """The data room: loaders and their errors, and the split."""
 
+import dataclasses
 import pathlib
 import shutil
 import subprocess
@@ -9,11 +10,14 @@ import jax
 import numpy as np
 import pytest
 from conftest import SHARED
+from test_fetching import archive_of
 
 from bnao_jax import data
+from bnao_jax.data.cifar import read_archive
 from configs import cifar as cifar_config
 from launch.config.plan import plan
 
+PARTS = "train", "test"
 TFDS_DIR = pathlib.Path(__file__).parents[3] / "shared/data/tfds"
 
 
@@ -285,7 +289,7 @@ def broken_dir(tfds_dir, tmp_path):
     return folder
 
 
-def test_cifar10(tfds_dir, capfd):
+def test_cifar10(tfds_dir, capfd, tmp_path):
     cifar = data.load("cifar10", data_dir=tfds_dir)
     assert capfd.readouterr() == ("", "")
     assert cifar.train_images.shape == (50_000, 32, 32, 3) and cifar.train_images.dtype == np.uint8
@@ -299,6 +303,12 @@ def test_cifar10(tfds_dir, capfd):
     # Known to six places; their rounding and float32's are below 1e-5.
     np.testing.assert_allclose(cifar.mean, [0.491400, 0.482158, 0.446531], atol=1e-5)
     np.testing.assert_allclose(cifar.std, [0.247032, 0.243485, 0.261588], atol=1e-5)
+    # The official archive gives the same.
+    parts = [(getattr(cifar, f"{n}_images"), getattr(cifar, f"{n}_labels")) for n in PARTS]
+    (tmp_path / "file").write_bytes(archive_of("cifar10", *parts))
+    read = read_archive("cifar10", tmp_path / "file")
+    for field in dataclasses.fields(cifar):
+        np.testing.assert_array_equal(getattr(read, field.name), getattr(cifar, field.name))
     # What its config says of it.
     config = cifar_config.get_config("smoke")
     job = plan(config)

@@ -11,12 +11,9 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import SHARED
 
 from bnao_jax import data
 from bnao_jax.data import cifar
-
-TFDS = SHARED / "data/tfds"
 
 
 def archive_of(name, train, test, missing=()):
@@ -104,17 +101,6 @@ def test_an_archive_is_read_in_the_official_order(name, tmp_path):
     np.testing.assert_array_equal(images.test_labels, test[1])
     assert (images.image_shape, images.classes) == data.form(name)
     assert images.test_note == "4 of the 10,000 test images"
-
-
-@pytest.mark.skipif(not TFDS.is_dir(), reason=f"no prepared data in {TFDS}")
-def test_both_ways_give_the_same_images(tmp_path):
-    pytest.importorskip("tensorflow_datasets")
-    ours = data.load("cifar10", data_dir=TFDS)
-    train, test = (ours.train_images, ours.train_labels), (ours.test_images, ours.test_labels)
-    (tmp_path / "file").write_bytes(archive_of("cifar10", train, test))
-    read = cifar.read_archive("cifar10", tmp_path / "file")
-    for field in dataclasses.fields(ours):
-        np.testing.assert_array_equal(getattr(read, field.name), getattr(ours, field.name))
 
 
 def test_an_archive_is_fetched_once(server, tmp_path):
