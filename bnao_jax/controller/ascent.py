@@ -23,8 +23,8 @@ def ascend(controller: Controller, params, tokens, step_size, *, key=None, jitte
     Raises:
       ValueError: if tokens is not an integer array [K, D].
     """
-    tokens = jnp.asarray(tokens)
     controller.check(tokens)
+    tokens = jnp.asarray(tokens)
     numbers = jnp.asarray(step_size, jnp.float32), jnp.asarray(jitter, jnp.float32)
     return _ascend(controller, params, tokens, *numbers, key)
 

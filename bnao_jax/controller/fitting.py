@@ -76,24 +76,30 @@ def continue_fit(
       ValueError: if the shapes of tokens and targets do not fit, if they are out of range, or
         batch_size < 1.
     """
-    tokens, targets = jnp.asarray(tokens), jnp.asarray(targets, jnp.float32)
     controller.check(tokens, count)
+    _check_targets(targets, count)
+    tokens, targets = jnp.asarray(tokens), jnp.asarray(targets, jnp.float32)
     if targets.shape != tokens.shape[:1]:
         raise ValueError(f"targets must be [{tokens.shape[0]}], got {list(targets.shape)}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     count = tokens.shape[0] if count is None else count
-    if not any(isinstance(x, jax.core.Tracer) for x in (targets, count)):
-        known = np.asarray(targets)[: int(count)]
-        if (known < 0).any() or (known > 1).any():
-            raise ValueError(
-                "targets must lie within 0 and 1, or be NaN for sequences without a score; they "
-                f"run from {np.nanmin(known):.4g} to {np.nanmax(known):.4g}"
-            )
     numbers = jnp.asarray(count, jnp.int32), jnp.asarray(epochs, jnp.int32)
     rates = [jnp.asarray(x, jnp.float32) for x in (learning_rate, trade_off, clip, weight_decay)]
     tokens = tokens.astype(jnp.int32)
     return _continue(controller, batch_size, fit, key, tokens, targets, *numbers, *rates)
+
+
+def _check_targets(targets, count):
+    """Raises ValueError where targets that are on the host are out of range."""
+    if not isinstance(targets, np.ndarray) or isinstance(count, jax.Array):
+        return
+    known = targets[:count]
+    if (known < 0).any() or (known > 1).any():
+        raise ValueError(
+            "targets must lie within 0 and 1, or be NaN for sequences without a score; they "
+            f"run from {np.nanmin(known):.4g} to {np.nanmax(known):.4g}"
+        )
 
 
 def fit(controller: Controller, key, tokens, targets, *, epochs=1000, **settings):
