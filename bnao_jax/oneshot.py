@@ -423,4 +423,6 @@ class OneShot:
         valid = tuple(part[:count] for part in self.valid_part)
         calibration = self.train_part.images[: self.score.calibration_images]
         pool = self.space.decisions.check(pool)
-        return self.programs.evaluate(self.params, pool, valid, calibration)
+        rows, places = scoring.distinct(self.space.effective(pool))
+        scores = self.programs.evaluate(self.params, pool[rows], valid, calibration)
+        return scoring.Scores(scores.accuracy[places], scores.loss[places])

@@ -110,16 +110,18 @@ class Scoring:
             raise ValueError(f"statistics {self.statistics!r} is not one of {STATISTICS}")
 
 
-def _accuracy_and_loss(logits, images, labels, batch_size):
-    """The accuracy and loss of `measure`, with less to compile."""
+def distinct(forms):
+    """The rows that are the first of their kind, int[U] in order; the place there of each row.
 
-    def of_batch(images, labels, weight):
-        outputs = logits(images)
-        losses = optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
-        right = jnp.argmax(outputs, -1) == labels
-        return jnp.stack([jnp.sum(right * weight), jnp.sum(losses * weight)])
+    Of `Space.effective`, for example: what `distinct` leaves out need not be scored again.
+    """
+    _, first, kind = np.unique(forms, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return first[order], np.argsort(order)[kind.reshape(-1)]
 
-    return summed(of_batch, images, labels, batch_size) / images.shape[0]
+
+def _zeros(shapes, leading=()):
+    return jax.tree.map(lambda s: jnp.zeros((*leading, *s.shape), s.dtype), shapes)
 
 
 def make_evaluate(apply, scoring: Scoring, devices):
@@ -144,29 +146,38 @@ def make_evaluate(apply, scoring: Scoring, devices):
             total, scoring.batch_size, *calibration.shape[1:]
         )
         of_batch = lambda images: apply(params, None, normalise(images, mean, std), architecture)[1]
-        shapes = jax.eval_shape(of_batch, batches[0])
         add = lambda n, sums: jax.tree.map(jnp.add, sums, of_batch(batches[n]))
-        sums = lax.fori_loop(
-            0, total, add, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        )
+        sums = lax.fori_loop(0, total, add, _zeros(jax.eval_shape(of_batch, batches[0])))
         return jax.tree.map(lambda s: s / total, sums)
-
-    def score(params, architecture, images, labels, calibration):
-        statistics = None
-        if scoring.statistics == "estimated":
-            statistics = estimate(params, architecture, calibration)
-        logits = lambda images: apply(
-            params, statistics, normalise(images, mean, std), architecture
-        )[0]
-        return _accuracy_and_loss(logits, images, labels, scoring.batch_size)
 
     def dispatch(params, pool, counts, images, labels, calibration):
         pool, count = pool[0], counts[0]
+        statistics = None
 
-        def add(n, scores):
-            return scores.at[n].set(score(params, pool[n], images, labels, calibration))
+        def for_each(of_architecture, shapes):
+            """Results of the first `count` architectures, stacked; zeros for the others."""
+            write = lambda whole, n, one: jax.tree.map(lambda w, o: w.at[n].set(o), whole, one)
+            step = lambda n, whole: write(whole, n, of_architecture(n))
+            return lax.fori_loop(0, count, step, _zeros(shapes, pool.shape[:1]))
 
-        return lax.fori_loop(0, count, add, jnp.zeros((pool.shape[0], 2)))[None]
+        if scoring.statistics == "estimated":
+            of = lambda n: estimate(params, pool[n], calibration)
+            statistics = for_each(of, jax.eval_shape(of, 0))
+
+        def of_batch(images, labels, weight):
+            # What depends on the images alone, the stem too, is computed once for all.
+            images = normalise(images, mean, std)
+
+            def of_architecture(n):
+                given = jax.tree.map(lambda stack: stack[n], statistics)
+                outputs = apply(params, given, images, pool[n])[0]
+                losses = optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
+                right = jnp.argmax(outputs, -1) == labels
+                return jnp.stack([jnp.sum(right * weight), jnp.sum(losses * weight)])
+
+            return for_each(of_architecture, jax.ShapeDtypeStruct((2,), jnp.float32))
+
+        return summed(of_batch, images, labels, scoring.batch_size)[None] / images.shape[0]
 
     run = over_devices(dispatch, devices, mapped=(1, 2), mapped_out=True)
 

@@ -31,6 +31,8 @@ class Space:
     inherit(shared, architecture, params): shared weights in the network alone; none by default.
     graph(): the `Form` of architectures as graphs: decisions one behind the other.
     wires(architecture): the cells to draw: a chain.
+    effective(pool): for each architecture one that stands for all that compute the same with the
+      same shared weights, so that each is scored once: itself.
     features(pool): of which the latency is roughly linear: how often each option is chosen.
     published: names of published architectures to their texts: none.
     heads: names of the settings that `network` knows beside the dtype.
@@ -96,6 +98,9 @@ class Space:
         states = ["input", *(f"state {n + 1}" for n in range(len(architecture)))]
         chain = zip(states, architecture, states[1:], strict=False)
         return {"chain": [graph.Wire(a, f"option {choice}", b) for a, choice, b in chain]}
+
+    def effective(self, pool):
+        return np.asarray(pool)
 
     def features(self, pool):
         pool, columns = np.asarray(pool), []

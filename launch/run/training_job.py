@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from bnao_jax import scoring
 from bnao_jax.parallel import replicate
 from bnao_jax.training import supernet as supernet_training
 from launch.run import image_feeds
@@ -113,9 +114,10 @@ class TrainingJob(jobs.Job):
     def score_pool(self, pool, *, title, slot="supernet", part=None):
         """Accuracies and losses float32[2, P] by the shared weights, on the same images for all.
 
-        `slot` is the part of the progress that holds the weights, `part` (images, labels), by
-        default those of the validation part that score.
+        What computes the same is scored once. `slot` is the part of the progress that holds the
+        weights, `part` (images, labels), by default those of the validation part that score.
         """
+        rows, places = scoring.distinct(self.space.effective(pool))
         count, done = self.plan.scored_examples, self.progress.partial.shape[1]
         valid = tuple(whole[:count] for whole in (self.valid_part if part is None else part))
         calibration = self.train_part.images[: self.settings.scoring.calibration_images]
@@ -127,13 +129,15 @@ class TrainingJob(jobs.Job):
             advance(len(scores.loss))
             self.keeper.between()
 
-        phase = self.display.phase(title, len(pool), "architectures", done=done)
+        phase = self.display.phase(title, len(rows), "architectures", done=done)
         with self.timed("score"), phase as advance:
             params = getattr(self.progress, slot).params
-            self.programs.evaluate(params, pool[done:], valid, calibration, progress=on_scores)
+            self.programs.evaluate(
+                params, pool[rows[done:]], valid, calibration, progress=on_scores
+            )
         measured = self.progress.partial
         self.progress = self.progress._replace(partial=NO_SCORES)
-        return self.finite(measured)
+        return self.finite(measured[:, places])
 
     def finite(self, measured):
         """Accuracies and losses in which a loss that is not finite is the worst of the others."""

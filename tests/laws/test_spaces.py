@@ -169,6 +169,14 @@ def shapes_shared(space, row):
 # Pools
 
 
+def test_what_is_effective_stands_for_itself_and_for_others(space, pool):
+    forms = space.effective(pool)
+    np.testing.assert_array_equal(space.effective(forms), forms)
+    assert space.decisions.check(forms).shape == pool.shape
+    if space.name != "nasbench201":
+        np.testing.assert_array_equal(forms, pool)
+
+
 def test_features_are_numbers_one_row_each_and_tell_architectures_apart(space, pool):
     features = space.features(pool)
     assert features.shape[0] == len(pool) and features.ndim == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bnao_jax.nn.layers import norm, pointwise, relu, to_maps
-from bnao_jax.scoring import Scoring, make_evaluate
+from bnao_jax.scoring import Scoring, distinct, make_evaluate
 
 BATCH, VALID, CALIBRATION = 8, 21, 19  # neither is divisible by the batch
 SIDE, CHANNELS, WIDTH, CHOICES, CLASSES = 3, 2, 4, 3, 3
@@ -170,3 +170,11 @@ def test_calibration_needs_a_batch(material):
 def test_unknown_statistics():
     with pytest.raises(ValueError, match="'running' is not one of"):
         Scoring(BATCH, "running", MEAN, STD)
+
+
+def test_equal_rows_are_scored_once():
+    forms = np.random.default_rng(1).integers(0, 2, (9, 3))
+    rows, places = distinct(forms)
+    np.testing.assert_array_equal(forms[rows][places], forms)
+    firsts = [n for n, form in enumerate(forms) if not (forms[:n] == form).all(1).any()]
+    assert rows.tolist() == firsts and 1 < len(firsts) < 9

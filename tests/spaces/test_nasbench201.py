@@ -27,6 +27,7 @@ from bnao_jax.spaces.nasbench201.outline import (
     nasbench201_decisions,
     numbers,
 )
+from bnao_jax.spaces.nasbench201.space import NasBench201Space
 from bnao_jax.spaces.nasbench201.supernet import SharedCells, Supernet, inherit, on_path
 
 SPACE = nasbench201_decisions()
@@ -143,6 +144,18 @@ def tiny():
     net = Supernet(TINY)
     params = initialize(net, jax.random.key(1), images, np.zeros(6, np.int32))
     return images, params, jax.jit(lambda a: net.apply({"params": params}, images, a))
+
+
+def test_what_is_effective_computes_the_same(tiny):
+    pool = everything()
+    forms = NasBench201Space(2, 2, 3).effective(pool)
+    assert len(np.unique(forms, axis=0)) == 9_445
+    differs = np.flatnonzero((forms != pool).any(1))
+    for row in np.random.RandomState(0).permutation(differs)[:40]:
+        np.testing.assert_array_equal(tiny[2](pool[row]), tiny[2](forms[row]))
+    # Two that differ where both count.
+    both = (tiny[2](np.array(arch)) for arch in (ALL_OPERATIONS, (4, *ALL_OPERATIONS[1:])))
+    assert np.abs(np.subtract(*both)).max() > 1e-3
 
 
 @pytest.fixture(scope="module")
