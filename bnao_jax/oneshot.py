@@ -389,8 +389,10 @@ class OneShot:
             raise ValueError(f"{len(pool)} architectures exceed the capacity {self.capacity}")
         pool = self.space.decisions.check(pool)
         programs, costs = self.programs, self.space.cost(pool, self.image_shape).params
-        paths = programs.sampler, programs.rules
-        material = supernet.make_material(self.train_part, pool, costs, self.capacity, *paths)
+        material = supernet.make_material(
+            *(self.train_part, pool, costs, self.capacity, programs.sampler, programs.rules),
+            total_steps=programs.recipe.total_steps,
+        )
         material = replicate(material, self.devices)
         if self.settings.from_scratch:
             self.params = self.space.initial_weights(self.key, self.image_shape)

@@ -64,7 +64,7 @@ def recipe(**changes):
     settings = {
         "batch_size": BATCH,
         "total_steps": STEPS,
-        "learning_rate": lambda step: RATE,
+        "learning_rate": lambda step, total_steps: RATE,
         "optimizer": sgd(momentum_decay=MOMENTUM, weight_decay=DECAY),
         "augmentation": plain,
     }
@@ -108,9 +108,9 @@ def images_of_classes(examples=EXAMPLES):
     return (noise + 100 * pattern[labels]).astype(np.uint8), labels.astype(np.int32)
 
 
-def material(pool=POOL, rows=REAL_ROWS):
+def material(pool=POOL, rows=REAL_ROWS, total_steps=STEPS):
     costs = np.where(np.arange(len(pool)) < rows, 1.0, 0.0)
-    return Material(*images_of_classes(), UNIFORM.prepare(pool, costs))
+    return Material(*images_of_classes(), UNIFORM.prepare(pool, costs), np.int32(total_steps))
 
 
 def start(params=None, step=0):

@@ -10,6 +10,7 @@ from bnao_jax import oneshot
 from bnao_jax.spaces.space import Space
 from bnao_jax.training import network as network_training
 from bnao_jax.training import supernet as supernet_training
+from bnao_jax.training.recipe import Recipe
 from bnao_jax.training.standalone import Standalone
 from launch.config.plan import Plan, plan
 
@@ -20,11 +21,12 @@ class Broken(Exception):
 
 def recipe(total_steps):
     """As much of a recipe as a job looks at."""
-    return SimpleNamespace(
+    return Recipe(
         total_steps=total_steps,
         batch_size=32,
-        learning_rate=lambda step: jnp.float32(0.1),
+        learning_rate=lambda step, total_steps: jnp.float32(0.1),
         optimizer=SimpleNamespace(init=lambda params: ()),
+        augmentation=None,
     )
 
 
@@ -43,15 +45,15 @@ def train(rate=0.5, failing=-1):
     return train
 
 
-def put_for_supernets(patch, *, evaluate, steps, training=None, weight=lambda seed: 1.0):
+def put_for_supernets(patch, *, evaluate, training=None, weight=lambda seed: 1.0):
     """Lets all supernets be toys of one weight, and each dispatch train one step.
 
-    `steps(plan)` is how many there are, `weight(seed)` what they begin with.
+    `weight(seed)` is what they begin with.
     """
 
     def supernet(plan, space, images, devices):
         paths = plan.settings.supernet.make_sampler(space, images.image_shape)
-        return oneshot.Programs(training or train(), recipe(steps(plan)), evaluate, paths, ())
+        return oneshot.Programs(training or train(), recipe(None), evaluate, paths, ())
 
     def initial_weights(space, key, image_shape):
         return {"w": np.float32(weight(int(jax.random.key_data(key)[-1])))}

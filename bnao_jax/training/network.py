@@ -71,9 +71,7 @@ def make_step(network, recipe: Recipe):
         images = recipe.augmentation(data.example_keys(augment_key, rows), images)
         drop_path = None
         if recipe.drop_path_keep is not None:
-            share = (state.step + 1) / recipe.drop_path_steps
-            keep = 1 - (1 - recipe.drop_path_keep) * share
-            drop_path = DropPath(keep, data.example_keys(drop_key, rows))
+            drop_path = DropPath(recipe.keep(state.step), data.example_keys(drop_key, rows))
         dropout_key = jax.random.fold_in(dropout_key, lax.axis_index(AXIS))
         gradient = jax.grad(loss_of, has_aux=True)
         gradients, sums = gradient(state.params, images, labels, drop_path, dropout_key)
@@ -84,7 +82,7 @@ def make_step(network, recipe: Recipe):
             gradients,
             state.optimizer,
             state.params,
-            learning_rate=recipe.learning_rate(state.step),
+            learning_rate=recipe.rate(state.step),
         )
         params = optax.apply_updates(state.params, updates)
         average = state.average

@@ -53,11 +53,15 @@ class RecipeSettings(Settings):
         1.0, KEEP, "at the last cell and the last step; 1: no drop path"
     )
 
+    def steps(self, examples) -> int:
+        """Steps in all, with so many train images."""
+        return self.epochs * data.steps_per_epoch(examples, self.batch_size)
+
     def check_examples(self, examples):
         """Raises SettingError where so many train images are too few, or their steps too many."""
         if self.batch_size > examples:
             raise SettingError(f"batch_size={self.batch_size} exceeds the {examples} train images")
-        if (steps := self.epochs * (examples // self.batch_size)) > INT32:
+        if (steps := self.steps(examples)) > INT32:
             raise SettingError(f"epochs={self.epochs} makes {steps} steps; the most is {INT32}")
 
 
@@ -124,12 +128,13 @@ class Recipe:
     Attributes:
       batch_size: images in a global batch, over all devices.
       total_steps: steps in all; of a supernet, of a round.
-      learning_rate: function of the step.
+      learning_rate: function of the step and of the steps in all.
       optimizer: transformation whose update takes `learning_rate`, see `optimizer.sgd`.
       augmentation: what happens to training images.
       label_smoothing: 0..1.
-      drop_path_keep: keep probability at the last cell and step `drop_path_steps`, or None.
-      drop_path_steps: steps until drop path has its full strength.
+      drop_path_keep: keep probability at the last cell when drop path has its full strength, or
+        None.
+      drop_path_reached: share of that strength that the last step reaches.
       auxiliary_weight: weight of the auxiliary head's loss, where there is one.
       average_decay: 0..1, weight of the past in the running mean of the weights, or None for none.
     """
@@ -141,9 +146,19 @@ class Recipe:
     augmentation: Augmentation
     label_smoothing: float = 0.0
     drop_path_keep: float | None = None
-    drop_path_steps: float = 1.0
+    drop_path_reached: float = 1.0
     auxiliary_weight: float = 0.4
     average_decay: float | None = None
+
+    def rate(self, step):
+        """The learning rate of a step."""
+        return self.learning_rate(step, self.total_steps)
+
+    def keep(self, step, total_steps=None):
+        """The keep probability of a step, of so many or of its own, at the last cell."""
+        total_steps = self.total_steps if total_steps is None else total_steps
+        share = self.drop_path_reached * (step + 1) / total_steps
+        return 1 - (1 - self.drop_path_keep) * share
 
 
 def make_recipe(settings: RecipeSettings, augmentation, examples, *, groups=None) -> Recipe:
@@ -156,10 +171,9 @@ def make_recipe(settings: RecipeSettings, augmentation, examples, *, groups=None
       groups: groups of paths with a momentum each, or None; see `optimizer.separated_momentum`.
     """
     per_epoch = data.steps_per_epoch(examples, settings.batch_size)
-    total_steps = settings.epochs * per_epoch
     return Recipe(
         batch_size=settings.batch_size,
-        total_steps=total_steps,
+        total_steps=settings.steps(examples),
         learning_rate=schedule.learning_rate(settings, per_epoch),
         optimizer=optimizer.sgd(
             momentum_decay=settings.momentum,
@@ -172,6 +186,6 @@ def make_recipe(settings: RecipeSettings, augmentation, examples, *, groups=None
         augmentation=augmentation,
         label_smoothing=settings.label_smoothing,
         drop_path_keep=None if settings.drop_path_keep == 1 else settings.drop_path_keep,
-        drop_path_steps=total_steps / getattr(settings, "drop_path_reached", 1),
+        drop_path_reached=getattr(settings, "drop_path_reached", 1.0),
         average_decay=getattr(settings, "average_decay", 0.0) or None,
     )

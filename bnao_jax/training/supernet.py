@@ -36,16 +36,20 @@ class Material(NamedTuple):
       images: train images uint8[N, H, W, C].
       labels: int32[N].
       prepared: the padded pool, as the sampler prepared it.
+      total_steps: int32, the steps of the round, which rates and drop path go by.
       rules: what each rule of the paths prepared.
     """
 
     images: jax.Array
     labels: jax.Array
     prepared: Prepared
+    total_steps: jax.Array
     rules: tuple[Any, ...] = ()
 
 
-def make_material(train_part, pool, costs, capacity, sampler: Sampler, rules=()) -> Material:
+def make_material(
+    train_part, pool, costs, capacity, sampler: Sampler, rules=(), *, total_steps
+) -> Material:
     """The material of a round.
 
     Args:
@@ -55,12 +59,14 @@ def make_material(train_part, pool, costs, capacity, sampler: Sampler, rules=())
       capacity: the rows that the pool is padded to, so that pools share one compiled program.
       sampler: draws from the pool.
       rules: `rates_and_momenta.PathRule`s.
+      total_steps: the steps of the round.
     """
     padding = capacity - len(pool)
     pool = np.pad(np.asarray(pool, np.int32), ((0, padding), (0, 0)))
     costs = np.pad(np.asarray(costs, np.float64), (0, padding))
     prepared = sampler.prepare(pool, costs)
-    return Material(*train_part, prepared, tuple(rule.prepare(prepared, costs) for rule in rules))
+    of_rules = tuple(rule.prepare(prepared, costs) for rule in rules)
+    return Material(*train_part, prepared, np.int32(total_steps), of_rules)
 
 
 class Report(NamedTuple):
@@ -106,7 +112,8 @@ def make_train(
 ):
     """Returns the compiled `train(state, material, key, steps) -> (State, Report)`.
 
-    One program serves all architectures, all pools of one padded size and all numbers of steps.
+    One program serves all architectures, all pools of one padded size, all numbers of steps and all
+    lengths of a round: it takes nothing of the recipe's `total_steps`, but the material's.
     `steps` steps (traced) are taken from `state.step` on; they must not leave the epoch. The state
     is donated. Every random draw is a function of the key and of the step, and, for images, of
     their place in the global batch, so that neither the cuts between dispatches nor the number of
@@ -129,15 +136,15 @@ def make_train(
         accuracy = jnp.mean(jnp.argmax(logits, -1) == labels, dtype=jnp.float32)
         return cross_entropy(logits, labels, recipe.label_smoothing), accuracy
 
-    def drop_path_of(step, key):
+    def drop_path_of(step, total_steps, key):
         if recipe.drop_path_keep is None:
             return None
-        keep = 1 - (1 - recipe.drop_path_keep) * (step + 1) / recipe.drop_path_steps
+        keep = recipe.keep(step, total_steps)
         return DropPath(keep, data.example_keys(key, own_rows(recipe.batch_size)))
 
     def of_paths(material, paths, step):
         """The weights of the paths' losses or None, and the extra arguments of the optimizer."""
-        passed, extra = step / recipe.total_steps, {}
+        passed, extra = step / material.total_steps, {}
         for rule, arrays in zip(rules, material.rules, strict=True):
             extra |= rule.tell(arrays, paths, passed)
         return extra.pop("loss_weights", None), extra
@@ -192,7 +199,7 @@ def make_train(
                 rows=own_rows(recipe.batch_size),
                 augmentation=recipe.augmentation,
             )
-            drop_path = drop_path_of(state.step, drop_key)
+            drop_path = drop_path_of(state.step, material.total_steps, drop_key)
             weights, extra = of_paths(material, paths, state.step)
             results, gradients = along_all(state, batch, paths.architectures, weights, drop_path)
             blamed = _blamed(paths.architectures, ~jnp.isfinite(results[0]))
@@ -203,7 +210,7 @@ def make_train(
                 gradients,
                 state.optimizer,
                 state.params,
-                learning_rate=recipe.learning_rate(state.step),
+                learning_rate=recipe.learning_rate(state.step, material.total_steps),
                 mask=mask,
                 **extra,
             )

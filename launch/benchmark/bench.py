@@ -70,9 +70,11 @@ class Benchmark:
 
     def material(self, train_part, pool, programs):
         """What a training of architectures int32[P, D] draws from, on the devices."""
-        paths = programs.sampler, programs.rules
-        params = self.cost(pool).params
-        material = supernet_training.make_material(train_part, pool, params, len(pool), *paths)
+        material = supernet_training.make_material(
+            *(train_part, pool, self.cost(pool).params, len(pool)),
+            *(programs.sampler, programs.rules),
+            total_steps=programs.recipe.total_steps,
+        )
         return replicate(material, self.devices)
 
     def figure(self, name, values, unit="s", **setting):

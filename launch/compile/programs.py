@@ -57,7 +57,8 @@ class Programs:
         # Arrays by their shapes; the train images are shapes already.
         shape = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
         material = supernet_training.make_material(
-            part, self.pool, self.cost.params, len(self.pool), *paths
+            *(part, self.pool, self.cost.params, len(self.pool), *paths),
+            total_steps=programs.recipe.total_steps,
         )
         material = jax.tree.map(shape, material)
         key = jax.eval_shape(lambda: jax.random.key(0))

@@ -316,7 +316,7 @@ class Job:
     def check_finite(self, report, recipe, place):
         """Raises TrainingError where a step's loss was not finite; `place` is added to the step."""
         if (step := int(report.failed_step)) >= 0:
-            rate = float(recipe.learning_rate(step))
+            rate = float(recipe.rate(step))
             raise TrainingError(
                 f"the training loss is not finite at step {step}{place}, learning rate {rate:.4g}, "
                 f"architecture {self.decisions.format(np.asarray(report.failed))}"

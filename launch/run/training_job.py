@@ -55,11 +55,13 @@ class TrainingJob(jobs.Job):
         settings = plan.settings
         # The seed is in the program only where it picks the edge that parts the momenta.
         split = settings.seed if settings.supernet.separate_momentum else None
-        which = settings.supernet, split
+        # How long the training is, is no part of the program.
+        which = dataclasses.replace(settings.supernet, epochs=1), split
         if which not in self.compiled:
             self.compiled[which] = plan.supernet(self.space, self.images, self.devices)
         self.programs = self.compiled[which]
-        self.recipe = self.programs.recipe
+        total_steps = settings.supernet.steps(self.train_part.examples)
+        self.recipe = dataclasses.replace(self.programs.recipe, total_steps=total_steps)
         return self.initial_supernet(plan)
 
     def initial_supernet(self, plan):
@@ -86,7 +88,8 @@ class TrainingJob(jobs.Job):
         programs, params = self.programs, self.cost_of(pool).params
         capacity = len(self.progress.counts)
         material = supernet_training.make_material(
-            self.train_part, pool, params, capacity, programs.sampler, programs.rules
+            *(self.train_part, pool, params, capacity, programs.sampler, programs.rules),
+            total_steps=self.recipe.total_steps,
         )
         material = replicate(material, self.devices)
         shown = self.display.phase(title, self.recipe.total_steps, "steps", done=done)
@@ -98,7 +101,7 @@ class TrainingJob(jobs.Job):
                 counts = self.progress.counts + np.asarray(report.counts)
                 self.progress = self.progress._replace(**{slot: state}, counts=counts)
                 loss, accuracy = float(report.loss), float(report.accuracy)
-                rate = float(self.recipe.learning_rate(step))
+                rate = float(self.recipe.rate(step))
                 self.metrics.write(
                     phase=phase,
                     **facts,
@@ -171,7 +174,7 @@ class TrainingJob(jobs.Job):
                 if not np.isfinite(loss):
                     raise jobs.TrainingError(
                         f"the training loss is not finite within the {steps} steps from {step} of "
-                        f"{self.where()}, learning rate {float(recipe.learning_rate(step)):.4g}, "
+                        f"{self.where()}, learning rate {float(recipe.rate(step)):.4g}, "
                         f"architecture {self.decisions.format(architecture)}"
                     )
                 self.progress = self.progress._replace(final=state)

@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 
-from bnao_jax import data
 from bnao_jax.search import EVALUATE, TRAIN
 
 STEPS, SCORINGS = "steps", "scorings"
@@ -25,8 +24,7 @@ class Forecast:
     def __init__(self, job):
         self.job, settings = job, job.settings
         self.search, self.batch = settings.search, settings.supernet.batch_size
-        per_epoch = data.steps_per_epoch(job.train_part.examples, self.batch)
-        self.steps = settings.supernet.epochs * per_epoch  # of a round
+        self.steps = settings.supernet.steps(job.train_part.examples)  # of a round
         self.scored = self.search.scored_architectures(
             rescored=not settings.supernet.from_scratch
         )  # by round

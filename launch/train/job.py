@@ -187,7 +187,7 @@ class Training(TrainingJob):
                     step=end,
                     loss=row[1],
                     accuracy=row[2],
-                    learning_rate=float(self.recipe.learning_rate(step)),
+                    learning_rate=float(self.recipe.rate(step)),
                     **self.pace,
                 )
 

@@ -26,7 +26,7 @@ def tiny_comparison(*, nao=False):
         config[name] = small[name]
     config.compilation_cache, config.devices, config.seeds = "", 1, SEEDS
     config.search.rounds = 2
-    config.random_baseline.networks, config.final.top = 2, 0
+    config.random_baseline.networks, config.random_baseline.epochs, config.final.top = 2, 1, 0
     config.bonas.epochs, config.bonas.batch_size, config.bonas.generations = 2, 8, 2
     del config.systems.balanced_nao
     if not nao:  # whose programs take longest to compile
@@ -46,7 +46,7 @@ def toy_searches(monkeypatch, scored):
         scored.append(len(pool))
         toy_evaluate(params, pool, *args, **named)
 
-    toys.put_for_supernets(monkeypatch, evaluate=evaluate, steps=lambda plan: 8)
+    toys.put_for_supernets(monkeypatch, evaluate=evaluate)
     monkeypatch.setattr(jax, "clear_caches", lambda: None)  # few searches fit into the memory
 
 
@@ -117,7 +117,7 @@ def test_broken_off_it_comes_to_the_same_end(finished, tmp_path, monkeypatch, ca
     def watch(job):
         searches.append(job)
         if len(searches) == 2:
-            toys.breaking_at(9)(job)
+            toys.breaking_at(20)(job)
 
     with monkeypatch.context() as patch:
         patch.setattr(search_job, "Search", toys.watched(search_job.Search, watch))

@@ -75,7 +75,6 @@ def made_up(monkeypatch, table):
         monkeypatch,
         training=train,
         evaluate=evaluate,
-        steps=lambda plan: 16,
         weight=lambda seed: 100 + seed,
     )
 

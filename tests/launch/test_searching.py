@@ -30,7 +30,7 @@ def toy_config(**changes):
     config = tiny()
     config.search.strategy, config.final.top, config.checkpoint_every_steps = "random", 0, 2
     config.search.rounds = 2
-    config.random_baseline.networks = changes.pop("networks", 0)
+    config.random_baseline.networks, config.random_baseline.epochs = changes.pop("networks", 0), 2
     config.bonas.epochs, config.bonas.batch_size, config.bonas.generations = 2, 8, 2
     config.supernet.from_scratch = changes.pop("from_scratch", False)
     config.scoring.score = changes.pop("score", "accuracy")
@@ -49,7 +49,7 @@ def toy_evaluate(params, pool, valid, calibration, *, progress):
 def make(monkeypatch):
     """Makes searches with toys; `make(folder, watch, **changes)` runs one to its end."""
 
-    toys.put_for_supernets(monkeypatch, evaluate=toy_evaluate, steps=lambda plan: 8)
+    toys.put_for_supernets(monkeypatch, evaluate=toy_evaluate)
 
     def run(folder, watch=lambda job: None, **changes):
         with monkeypatch.context() as patch:

@@ -64,10 +64,7 @@ def made_up(monkeypatch):
         )
         return toys.recipe(4), train, accuracy
 
-    steps = lambda plan: 4 * plan.settings.supernet.epochs
-    toys.put_for_supernets(
-        monkeypatch, evaluate=evaluate, steps=steps, weight=lambda seed: 1 + seed
-    )
+    toys.put_for_supernets(monkeypatch, evaluate=evaluate, weight=lambda seed: 1 + seed)
     toys.put_for_networks(monkeypatch, make_alone, weight=0.1)
 
 

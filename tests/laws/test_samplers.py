@@ -70,7 +70,7 @@ class Case:
     def prepare(self, capacity, pool=None):
         part = np.zeros((1, 4, 4, 1), np.uint8), np.zeros(1, np.int32)
         pool = self.pool if pool is None else pool
-        return make_material(part, pool, self.sizes, capacity, self.sampler).prepared
+        return make_material(part, pool, self.sizes, capacity, self.sampler, total_steps=1).prepared
 
 
 @pytest.fixture(scope="module", params=SAMPLERS)

@@ -52,7 +52,7 @@ def recipe(randomness=False, **changes):
     settings = {
         "batch_size": BATCH,
         "total_steps": STEPS,
-        "learning_rate": lambda step: RATE,
+        "learning_rate": lambda step, total_steps: RATE,
         "optimizer": sgd(momentum_decay=0.9, weight_decay=0.01),
         "augmentation": data.Augmentation(MEAN, STD, flip=False, pad=0),
     }

@@ -111,13 +111,13 @@ def train_along(rules, groups=None, **options):
     recipe = Recipe(
         batch_size=1,
         total_steps=STEPS,
-        learning_rate=lambda step: RATE,
+        learning_rate=lambda step, total_steps: RATE,
         optimizer=sgd(momentum_decay=MOMENTUM, groups=groups),
         augmentation=data.Augmentation((0.0,), (1.0,), flip=False, pad=0),
     )
     train = make_train(apply, every, recipe, jax.local_devices()[:1], sampler=draws, rules=rules)
     part = np.zeros((STEPS, 1, 1, 1), np.uint8), np.zeros(STEPS, np.int32)
-    material = make_material(part, POOL[:3], COSTS[:3], 4, draws, rules)
+    material = make_material(part, POOL[:3], COSTS[:3], 4, draws, rules, total_steps=STEPS)
     state = initial_state(recipe, {"rows": np.zeros((4, 2), np.float32)})
     weights, rows = [np.zeros((4, 2))], []
     for _ in range(STEPS):

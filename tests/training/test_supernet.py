@@ -73,7 +73,9 @@ def test_strict_fairness_adds_the_gradients_of_disjoint_paths(key, path_rate, sh
     paths_of = sampler.strictly_fair((CHOICES, CHOICES), shared)
     rules = (rates_and_momenta.complexity_losses(LEAST, MOST),) if path_rate else ()
     train = trainer(1, paths=paths_of, rules=rules)
-    given = make_material(images_of_classes(), WHOLE, COSTS, len(WHOLE), paths_of, rules)
+    given = make_material(
+        images_of_classes(), WHOLE, COSTS, len(WHOLE), paths_of, rules, total_steps=STEPS
+    )
     begin, step = start(step=2), 2
     params, trace = begin.params, trace_of(begin)
     state, (report,) = run(train, key, (1,), begin, given)
@@ -144,7 +146,7 @@ def test_supernet_on_one_and_two_devices(key, quick_compilation):
     pool = np.asarray(outline.decisions.random(jax.random.key(1), 3))
     images = rng.integers(0, 256, (2 * BATCH, 8, 8, 3), np.uint8)
     labels = (np.arange(2 * BATCH) % 5).astype(np.int32)
-    given = make_material((images, labels), pool, np.ones(3), 3, UNIFORM)
+    given = make_material((images, labels), pool, np.ones(3), 3, UNIFORM, total_steps=STEPS)
     # Outside of the mapping no axis has the name; the weights are the same without it.
     any_images = jnp.zeros((BATCH, 8, 8, 3))
     params = initialize(Supernet(outline), jax.random.key(2), any_images, jnp.asarray(pool[0]))
@@ -220,10 +222,10 @@ def compiled():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def test_one_program_for_all_pools_and_steps(key, compiled):
+def test_one_program_for_all_pools_steps_and_lengths(key, compiled):
     apply = functools.partial(toy, axis_name=None)
     train = make_train(apply, toy_path, recipe(), jax.local_devices()[:2], sampler=UNIFORM)
-    first, second = material(), material(POOL[::-1].copy(), rows=2)
+    first, second = material(), material(POOL[::-1].copy(), rows=2, total_steps=2 * STEPS)
     other_key = jax.random.key(7)
     state, _ = train(start(), first, key, np.int32(2))
     assert compiled
@@ -235,12 +237,31 @@ def test_one_program_for_all_pools_and_steps(key, compiled):
 
 
 def test_learning_rate_is_that_of_the_step(key):
-    train = trainer(1, learning_rate=lambda step: RATE * (step % 2))
+    train = trainer(1, learning_rate=lambda step, total_steps: RATE * (step % 2))
     state = start()
     for step in range(4):
         before = state.params["head"]
         state, _ = run(train, key, (1,), state)
         assert (state.params["head"] != before).any() == step % 2
+
+
+def test_rates_and_drop_path_go_by_the_length_of_the_round(key):
+    train = trainer(1, learning_rate=lambda step, total_steps: RATE * (total_steps == 2 * STEPS))
+    heads = [
+        run(train, key, (1,), given=material(total_steps=total))[0].params["head"]
+        for total in (STEPS, 2 * STEPS)
+    ]
+    np.testing.assert_array_equal(heads[0], start().params["head"])
+    assert np.abs(heads[1] - heads[0]).max() > 1e-4
+    # The first half of a round twice as long drops half as much.
+    dropping = trainer(1, randomness=True)
+    losses = [
+        run(dropping, key, (1,), given=material(total_steps=total))[1][0].loss
+        for total in (STEPS, 2 * STEPS)
+    ]
+    assert losses[0] != losses[1]
+    assert recipe(drop_path_keep=0.6).keep(STEPS - 1) == pytest.approx(0.6)
+    assert recipe(drop_path_keep=0.6).keep(STEPS - 1, 2 * STEPS) == pytest.approx(0.8)
 
 
 def test_first_failure_is_reported():
