@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
             # One supernet, trained before the search for as long as the others all together.
             "spos": {
                 "search": {"strategy": "evolution", "trained_rounds": 1},
-                "supernet": {"sampler": "uniform", "epochs": 90},
+                "supernet": {"sampler": "uniform", "epochs": 540},
             },
             # New weights for the architectures of each round.
             "bonas": {

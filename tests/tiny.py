@@ -19,12 +19,20 @@ import widths_space  # noqa: F401  names its space
 from configs import quickstart
 
 
+def cells(nodes=3, operations=None):
+    """The quickstart in the space of cells of the paper."""
+    config = quickstart.get_config()
+    config.space.name, config.space.nodes = "nao", nodes
+    config.space.operations = operations or config.space.operations
+    config.supernet.drop_path_keep, config.final.drop_path_keep = 0.9, 0.8
+    return config
+
+
 def tiny():
     """A search of seconds: three operations, two nodes, 8x8 digits."""
-    config = quickstart.get_config()
+    config = cells(nodes=2, operations="tiny")
     config.compilation_cache = ""
     config.devices = 1
-    config.space.operations, config.space.nodes = "tiny", 2
     config.network.channels = 2
     config.data.train_examples, config.data.valid_examples = 128, 40
     config.supernet.epochs, config.supernet.batch_size = 2, 32

@@ -19,11 +19,11 @@ class Broken(Exception):
     """What a test breaks a job off with."""
 
 
-def recipe(total_steps):
+def recipe(total_steps, batch_size=32):
     """As much of a recipe as a job looks at."""
     return Recipe(
         total_steps=total_steps,
-        batch_size=32,
+        batch_size=batch_size,
         learning_rate=lambda step, total_steps: jnp.float32(0.1),
         optimizer=SimpleNamespace(init=lambda params: ()),
         augmentation=None,

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import toys
 from command_lines import play_command
-from tiny import in_widths
+from tiny import cells, in_widths
 
 from bnao_jax.spaces.nao.outline import Outline
-from configs import quickstart
 from launch.benchmark import bench, parts, supernet
 from launch.command import UsageError, enable_compilation_cache
 from launch.config.plan import plan
@@ -19,9 +18,8 @@ FIELDS = {"figure", "median", "min", "max", "repeats", "unit", "setting"}
 
 
 def tiny():
-    config = quickstart.get_config()
+    config = cells(nodes=2, operations="tiny")
     config.compilation_cache, config.devices = "", 1
-    config.space.operations, config.space.nodes = "tiny", 2
     config.network.channels = 2
     config.data.train_examples, config.data.valid_examples = 128, 40
     config.supernet.epochs, config.supernet.batch_size = 2, 32

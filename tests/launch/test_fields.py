@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from config_fields import FIELDS, choices, ends, is_one_line, is_sound, leaves, put, take, values_of
+from tiny import cells
 
 from bnao_jax.spaces.nao.supernet import Supernet
 from configs import quickstart
@@ -78,8 +79,8 @@ def test_the_ends_of_a_range(name):
 
 
 def test_least_memory_is_no_more_than_the_weights():
-    config = quickstart.get_config()
-    config.space.nodes, config.network.channels = 2, 64
+    config = cells(nodes=2)
+    config.network.channels = 64
     space = plan(config).space()
     architecture = np.zeros(space.decisions.length, np.int32)
     make = lambda key: Supernet(space).init(key, np.zeros((1, 32, 32, 3)), architecture)["params"]

@@ -54,11 +54,11 @@ def test_what_is_left_follows_from_what_was_measured(clock):
     seen.count(STEPS, 100)  # a tenth of a second each
     job.progress.supernet.step = 105
     steps, scorings = 3 * seen.steps - 105, 100 + 140 + 180
-    assert seen.images / (3 * 64) == pytest.approx(1.547, abs=1e-3)  # of a step, each scoring
+    assert seen.images / (3 * 32) == pytest.approx(3.094, abs=1e-3)  # of a step, each scoring
     words = lambda seconds: (
         f"rounds end in about 0:{round(seconds) // 60:02}:{round(seconds) % 60:02}"
     )
-    assert seen.left() == words(steps * 0.1 + scorings * 0.1547)
+    assert seen.left() == words(steps * 0.1 + scorings * 0.3094)
     job.progress.search.phase, job.progress.supernet.step = EVALUATE, 0
     clock[0] += 9
     seen.count(SCORINGS, 16)  # it compiles

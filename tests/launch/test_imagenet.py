@@ -127,9 +127,7 @@ def made_up(monkeypatch):
                 held += np.bincount(np.asarray(labels)[np.asarray(counts)], minlength=CLASSES)
             return Measures(0.5, 1.0, state.params["w"], held // 2, held)
 
-        recipe = toys.recipe(steps)
-        recipe.batch_size = settings.train.batch_size
-        return recipe, train, evaluate
+        return toys.recipe(steps, settings.train.batch_size), train, evaluate
 
     toys.put_for_networks(monkeypatch, make_alone)
 

@@ -7,7 +7,7 @@ import jax
 import pytest
 import toys
 from command_lines import play_command
-from tiny import in_widths, tiny
+from tiny import cells, in_widths, tiny
 
 from bnao_jax.spaces.nao.cost import cost
 from bnao_jax.spaces.nao.outline import Outline
@@ -167,7 +167,7 @@ def test_restart_sets_aside(tmp_path):
         ("--config.data.path=setup.py --config.data.name=arrays", "setup.py"),
         ("--config.data.name=cifar10 --config.data.data_dir=/proc/absent", "cannot be written"),
         ("--config.search.max_params=10", "within the limit"),
-        ("--config.supernet.batch_size=5000", "exceeds the 1200 train images"),
+        ("--config.supernet.batch_size=5000", "exceeds the 100 train images"),
     ],
 )
 def test_bad_input_is_one_line(argument, message, tmp_path):
@@ -188,7 +188,7 @@ def test_bad_input_is_one_line(argument, message, tmp_path):
     ],
 )
 def test_settings_that_cannot_be(field, value):
-    config = quickstart.get_config()
+    config = cells()
     section, _, name = field.rpartition(".")
     with config.unlocked():
         (config[section] if section else config)[name] = value
@@ -201,9 +201,9 @@ def test_settings_that_do_not_fit_together():
     config.devices, config.supernet.batch_size = 3, 64
     with pytest.raises(UsageError, match="supernet.batch_size=64 is not divisible by 3"):
         plan(config)
-    config = quickstart.get_config()
-    config.space.nodes, config.search.initial = 1, 3_000
-    with pytest.raises(UsageError, match="ask for 3090 different.*holds 3025"):
+    config = cells(nodes=1)
+    config.search.initial = 3_000
+    with pytest.raises(UsageError, match="ask for 3120 different.*holds 3025"):
         plan(config)
     config = quickstart.get_config()
     config.supernet.batch_norm, config.supernet.path_per_device = "sync", True

@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from tiny import cells
 
-from configs import cifar, cifar_train, imagenet_train, quickstart
+from configs import cifar, cifar_train, imagenet_train
 from launch.command import UsageError
 from launch.config.plan import read
 from launch.run import workdir
@@ -24,7 +25,7 @@ def left(tmp_path):
 
 
 def test_a_search_on_other_images_brings_all_that_fits_them(left):
-    config, search = cifar_train.get_config(), quickstart.get_config()
+    config, search = cifar_train.get_config(), cells()
     taken = take(config, left(search), set())
     assert config.space == search.space and config.network == search.network
     assert (config.data.name, config.data.pad, config.data.cutout) == ("digits", 1, 0)
@@ -44,16 +45,16 @@ def test_on_the_same_images_the_recipe_keeps_its_size(left):
 def test_what_the_user_says_stays(left):
     config = cifar_train.get_config()
     config.network.channels, config.data.pad = 5, 3
-    taken = take(config, left(quickstart.get_config()), {"network.channels", "data.pad"})
+    taken = take(config, left(cells()), {"network.channels", "data.pad"})
     assert (config.network.channels, config.data.pad) == (5, 3) and config.network.cells == 1
     assert not {"network.channels", "data.pad"} & taken.keys()
     config = cifar_train.get_config()
-    taken = take(config, left(quickstart.get_config()), {"data.name"})
+    taken = take(config, left(cells()), {"data.name"})
     assert set(taken) == {"space.nodes"}
 
 
 def test_streamed_images_take_the_space_alone(left):
-    taken = take(imagenet_train.get_config(), left(quickstart.get_config()), set())
+    taken = take(imagenet_train.get_config(), left(cells()), set())
     assert set(taken) == {"space.nodes"}
 
 

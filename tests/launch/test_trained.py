@@ -13,10 +13,10 @@ import pytest
 import toys
 from conftest import ROOT
 from test_train import tiny
+from tiny import cells
 
 from bnao_jax.checkpoint import Checkpoints
 from bnao_jax.decisions import ArchitectureError
-from configs import quickstart
 from launch.command import UsageError
 from launch.config.plan import plan
 from launch.evaluate import accuracy
@@ -176,9 +176,8 @@ def test_facts_of_a_stranger_are_checked(folder, tmp_path, changes):
 def searched(tmp_path_factory):
     """As much of a search's folder as holds shared weights."""
     path = tmp_path_factory.mktemp("search")
-    config = quickstart.get_config()
-    config.space.nodes, config.network.channels = 1, 2
-    config.space.operations = "tiny"
+    config = cells(nodes=1, operations="tiny")
+    config.network.channels = 2
     (path / workdir.CONFIG).write_text(config.to_json_best_effort())
     job = plan(config)
     images = job.load()

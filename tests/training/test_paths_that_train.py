@@ -94,7 +94,7 @@ def counted(devices, path_per_device, steps):
     images, labels = np.zeros((examples, 1, 1, 1), np.uint8), np.zeros(examples, np.int32)
     pool = np.arange(len(SIZES), dtype=np.int32)[:, None]
     state = start({"rows": np.zeros((len(SIZES), 2), np.float32)})
-    given = Material(images, labels, sampler.proportional().prepare(pool, SIZES))
+    given = Material(images, labels, sampler.proportional().prepare(pool, SIZES), np.int32(STEPS))
     train = counter(devices, path_per_device)
     state, report = train(state, given, jax.random.key(3), np.int32(steps))
     return np.asarray(report.counts), np.asarray(state.params["rows"]).any(1)

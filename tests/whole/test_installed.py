@@ -16,11 +16,11 @@ def get_config():
     return base.get_config()
 """
 BASE = """
-from configs import quickstart
+from configs import cifar
 
 
 def get_config():
-    config = quickstart.get_config()
+    config = cifar.get_config()
     config.space.nodes = 2
     return config
 """
@@ -91,7 +91,7 @@ def test_a_project_may_have_configs_and_launch_of_its_own(play, tmp_path):
         (tmp_path / folder / "__init__.py").touch()
     (tmp_path / "configs/base.py").write_text(BASE)
     (tmp_path / "own.py").write_text(OWN)
-    for name, integers in (("own.py", 16), ("quickstart", 24)):
+    for name, integers in (("own.py", 16), ("cifar", 40)):
         status, out, error = play("-m", "launch.inspect", f"--config={name}", "--random=1")
         assert status == 0, error
         assert len(out.split('"')[3].split()) == integers
