@@ -185,7 +185,7 @@ def _smoke(config):
     config.supernet.epochs = 3
     config.scoring.batch_size = 128
     config.search.initial, config.search.rounds, config.search.proposals = 40, 3, 20
-    config.random_baseline.networks, config.random_baseline.epochs = 2, 3
+    config.random_baseline.networks, config.random_baseline.epochs = 2, 1
     config.nao.unlabelled, config.nao.steps, config.nao.mutants = 100, 100, 1_000
     config.final.top, config.final.epochs = 2, 1
     return config
