@@ -4,6 +4,7 @@ Shapes: P architectures.
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -84,3 +85,39 @@ def spread(cost: Cost) -> dict[str, list[int]]:
     at = list(QUANTILES.values())
     of = lambda values: np.quantile(values, at, method="nearest").tolist()
     return {"parameters": of(cost.params), "multiply-adds": of(cost.macs)}
+
+
+# Counted in a trace.
+
+
+def macs_in(jaxpr) -> int:
+    """Multiply-adds of the products and convolutions in a jaxpr.
+
+    Loops count as often as they run, where that is known, else once; of branches the dearest does.
+    """
+    total = 0
+    for equation in jaxpr.eqns:
+        name, out = equation.primitive.name, equation.outvars[0].aval
+        if name == "dot_general":
+            ((contracted, _), _) = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += math.prod(out.shape) * math.prod(shape[at] for at in contracted)
+        elif name == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+            total += math.prod(out.shape) * math.prod(kernel) // features
+        elif name == "cond":
+            total += max(macs_in(branch.jaxpr) for branch in equation.params["branches"])
+        else:
+            inner = sum(macs_in(each) for each in _inner(equation.params))
+            total += inner * (equation.params["length"] if name == "scan" else 1)
+    return total
+
+
+def _inner(params):
+    """The jaxprs among an equation's parameters."""
+    for value in params.values():
+        for each in value if isinstance(value, (tuple, list)) else (value,):
+            each = getattr(each, "jaxpr", each)
+            if hasattr(each, "eqns"):
+                yield each

@@ -6,9 +6,9 @@ import importlib
 import pytest
 
 MODULES = (
-    *("sampler", "training.optimizer", "export", "controller", "surrogate"),
+    *("sampler", "training.optimizer", "export", "controller", "surrogate", "choice"),
     *("spaces.nao.supernet", "spaces.nao.network"),
-    *("spaces.nasbench201.network", "spaces.shufflenet.network"),
+    *("spaces.nasbench201.network", "spaces.shufflenet.network", "spaces.module_space"),
 )
 
 

@@ -1,0 +1,410 @@
+"""The search space of any Flax module with choices in it: everything is derived from the module.
+
+>>> import jax, numpy as np
+>>> from flax import linen as nn
+>>> from bnao_jax.choice import Choice
+>>> from bnao_jax.spaces.module_space import ModuleSpace
+>>> class Net(nn.Module):
+...     classes: int = 10
+...     @nn.compact
+...     def __call__(self, images):
+...         x = nn.Conv(4, (3, 3))(images)
+...         for n in range(2):
+...             kinds = {"k1": nn.Conv(4, (1, 1)), "k3": nn.Conv(4, (3, 3)), "skip": lambda x: x}
+...             x = nn.relu(Choice(kinds, name=f"layer{n}")(x))
+...         return nn.Dense(self.classes)(x.mean((1, 2)))
+>>> space = ModuleSpace(Net(), (8, 8, 3))
+>>> space.decisions.format([1, 2]), space.decisions.parse("k1 skip").tolist()
+('k3 skip', [0, 2])
+>>> space.cost(np.array([[1, 2], [0, 0]]), (8, 8, 3)).params.tolist()
+[310, 202]
+
+`oneshot.OneShot(space, ...)` and `search.search` take it as any other.
+"""
+
+import dataclasses
+import functools
+import inspect
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from bnao_jax.choice import Choice, Place, Value, along, decisions_of, option_of, places_of
+from bnao_jax.cost import Layer, macs_in
+from bnao_jax.decisions import ArchitectureError, Decisions
+from bnao_jax.graph import Wire
+from bnao_jax.nn.initialization import overlay
+from bnao_jax.spaces.space import Space
+
+STATISTICS = "batch_stats"
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedDecisions(Decisions):
+    """A `Decisions` whose texts are the names of the options: `k3 k5 skip`.
+
+    Attributes:
+      names: of the options of each decision.
+    """
+
+    names: tuple[tuple[str, ...], ...] = ()
+
+    def format(self, architecture) -> str:
+        """The names of the options, with blanks between."""
+        return " ".join(
+            names[choice] for names, choice in zip(self.names, architecture, strict=True)
+        )
+
+    def parse(self, text: str) -> np.ndarray:
+        """Reads the names of one architecture: int32[D].
+
+        Raises:
+          ArchitectureError: it names position, value and what is allowed.
+        """
+        words = text.split()
+        for at, (word, names) in enumerate(zip(words, self.names, strict=False)):
+            if word not in names:
+                raise ArchitectureError(
+                    f"{self.name}: {self._place(at)}: {word[:20]!r} is not one of "
+                    f"{', '.join(names)}"
+                )
+        if len(words) != self.length:
+            raise ArchitectureError(
+                f"{self.name}: an architecture is {self.length} names, as in "
+                f"{self.format([0] * self.length)!r}, not {len(words)}"
+            )
+        pairs = zip(words, self.names, strict=True)
+        return np.array([names.index(word) for word, names in pairs], np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModuleSpace(Space):
+    """The space of a linen module with `Choice` and `Value` in it.
+
+    The module is called with normalised images `[B, H, W, C]` and, where it takes that, with
+    `train`; it returns logits `[B, classes]`. `nn.BatchNorm` normalises as everywhere in this
+    library, whatever `use_running_average` says: with the batch's own statistics, or with given
+    ones. A method of the module that is named like one of `Space` overrides it.
+
+    Attributes:
+      module: the linen module, not bound.
+      image_shape: (H, W, C).
+    """
+
+    module: nn.Module
+    image_shape: tuple[int, int, int]
+
+    name = "module"
+    heads = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "image_shape", tuple(map(int, self.image_shape)))
+        self.decisions  # noqa: B018  what cannot be is said at once
+
+    # What the module is called with, and where its choices are.
+
+    @property
+    def _images(self):
+        return jax.ShapeDtypeStruct((1, *self.image_shape), jnp.float32)
+
+    @functools.cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The choices, in the order of their calls."""
+        return places_of(self.module, self._images)
+
+    @functools.cached_property
+    def decisions(self) -> NamedDecisions:
+        """One decision for each choice, or label; those of equal options share tokens."""
+        options = decisions_of(self.places)
+        first, tokens = {}, 1
+        for names in options.values():
+            if names not in first:
+                first[names], tokens = tokens, tokens + len(names)
+        return NamedDecisions(
+            name=type(self.module).__name__,
+            options=tuple(len(names) for names in options.values()),
+            first_tokens=tuple(first[names] for names in options.values()),
+            labels=tuple(options),
+            names=tuple(options.values()),
+        )
+
+    @functools.cached_property
+    def classes(self) -> int:
+        """The width of the module's output."""
+        return self._counted.classes
+
+    @functools.cached_property
+    def _at(self) -> dict[str, int]:
+        """The decision of each name."""
+        return {name: at for at, name in enumerate(decisions_of(self.places))}
+
+    # Networks.
+
+    def supernet(self, dtype, axis_name=None):
+        return Path(self, None, dtype, axis_name)
+
+    def network(self, architecture, dtype, **heads):
+        if heads:
+            raise ValueError(f"{self.decisions.name} has no {next(iter(heads))}")
+        return Path(self, tuple(int(choice) for choice in architecture), dtype)
+
+    def initial_weights(self, key, image_shape):
+        del image_shape
+        init = jax.jit(lambda key: self.module.init(key, jnp.zeros(self._images.shape)))
+        return init(key)["params"]
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019  spaces are few
+    def statistics(self, architecture=None):
+        """Shapes of "batch_stats" of a path int[D], or of all."""
+
+        def init():
+            return self.module.init(jax.random.key(0), jnp.zeros(self._images.shape))
+
+        if architecture is None:
+            return jax.eval_shape(init).get(STATISTICS, {})
+        with along(self.places, architecture):
+            return jax.eval_shape(init).get(STATISTICS, {})
+
+    def on_path(self, params, architecture):
+        taken = {}
+        for place in self.places:
+            for option, name in enumerate(place.options):
+                taken[(*place.path, name)] = architecture[self._at[place.name]] == option
+
+        def used(path, leaf):
+            names = tuple(key.key for key in path)
+            for end in range(len(names)):
+                if names[:end] in taken:
+                    return jnp.reshape(taken[names[:end]], (1,) * leaf.ndim)
+            return jnp.ones((1,) * leaf.ndim, bool)
+
+        return jax.tree_util.tree_map_with_path(used, params)
+
+    def inherit(self, shared, architecture, params):
+        del architecture
+        return overlay(params, shared)
+
+    # Costs, counted in the trace.
+
+    @functools.cached_property
+    def _counted(self) -> "Counted":
+        return counted(self)
+
+    def layers(self, pool, image_shape):
+        if tuple(image_shape) != self.image_shape:
+            raise ValueError(f"{self.decisions.name} is made for images {self.image_shape}")
+        pool, (_, base, options) = np.asarray(pool), self._counted
+        yield Layer("around the choices", (self.classes,), *base)
+        for place, (shape, costs) in zip(self.places, options, strict=True):
+            params, macs = np.array(costs, np.int64)[pool[:, self._at[place.name]]].T
+            yield Layer("/".join(place.path), shape, params, macs)
+
+    def macs(self, image_shape):
+        del image_shape
+        _, (_, base), options = self._counted
+        tables = [
+            (self._at[place.name], jnp.array([macs for _, macs in costs], jnp.float32))
+            for place, (_, costs) in zip(self.places, options, strict=True)
+        ]
+        return lambda architecture: base + sum(table[architecture[at]] for at, table in tables)
+
+    def least_weights(self):
+        return self._counted.base[0]
+
+    def wires(self, architecture):
+        names = [
+            options[choice]
+            for options, choice in zip(self.decisions.names, architecture, strict=True)
+        ]
+        states = ["input", *self.decisions.labels]
+        chain = zip(states, names, states[1:], strict=False)
+        return {"chain": [Wire(*wire) for wire in chain]}
+
+    def check_images(self, image_shape, *, auxiliary=False):
+        del auxiliary
+        if tuple(image_shape) != self.image_shape:
+            raise ValueError(f"{self.decisions.name} is made for images {self.image_shape}")
+
+
+class Path(nn.Module):
+    """A module with choices as this library calls supernets and networks.
+
+    Attributes:
+      space: of the module.
+      architecture: a tuple of D integers: the network of it alone; None: the supernet.
+      dtype: of the images.
+      axis_name: device axis of batch statistics, None for each device's own.
+    """
+
+    space: ModuleSpace
+    architecture: tuple[int, ...] | None
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, architecture=None, *, train=False, drop_path=None, given=False):
+        """Returns logits float32[B, classes].
+
+        Args:
+          images: normalised images `[B, H, W, C]`.
+          architecture: of a supernet: a tuple of D integers, or int32[D], possibly traced.
+          train: passed to the module, where it takes it.
+          drop_path: None.
+          given: normalise with the statistics in "batch_stats" instead of the batch's own, which
+            are written there where the collection is mutable.
+        """
+        if drop_path is not None:
+            raise ValueError(f"{self.space.decisions.name} has no drop path")
+        architecture = architecture if self.architecture is None else self.architecture
+        self.space.decisions.check_known(architecture)
+        module, places = self.space.module, self.space.places
+        takes = inspect.signature(type(module).__call__).parameters
+        arguments = {"train": train} if "train" in takes else {}
+        streams = {name: self.make_rng(name) for name in self.scope.rngs}
+        with along(places, architecture), nn.intercept_methods(_norms(given, self.axis_name)):
+            if self.is_initializing():
+                y, variables = module.init_with_output(streams, images, **arguments)
+                for kind in {"params", STATISTICS} & set(variables):
+                    self._put(kind, variables[kind])
+                return y
+            held = self.variables.get(STATISTICS, {}) if given else self._zeros()
+            variables = {"params": self.variables["params"], STATISTICS: held}
+            y, changed = module.apply(
+                variables,
+                images.astype(self.dtype),
+                rngs=streams,
+                mutable=[] if given else [STATISTICS],
+                **arguments,
+            )
+        if not given and self.is_mutable_collection(STATISTICS):
+            self._put(STATISTICS, changed.get(STATISTICS, {}))
+        return y.astype(jnp.float32)
+
+    def _put(self, kind, tree):
+        for name, value in tree.items():
+            self.put_variable(kind, name, value)
+
+    def _zeros(self):
+        shapes = self.space.statistics(self.architecture)
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+
+def _norms(given, axis_name):
+    """An interceptor that lets `nn.BatchNorm` use given statistics, or record the batch's own."""
+
+    within = []  # the norms that run alone, which are not to be intercepted again
+
+    def run(call, args, kwargs, context):
+        norm = context.module
+        if within or not isinstance(norm, nn.BatchNorm) or norm.is_initializing():
+            return call(*args, **kwargs)
+        within.append(norm)
+        try:
+            return normalised(norm, args, kwargs)
+        finally:
+            within.pop()
+
+    def normalised(norm, args, kwargs):
+        kwargs.pop("use_running_average", None)
+        changes = dict(use_running_average=None, momentum=0.0, axis_name=axis_name)
+        alone = norm.copy(parent=None, **changes)
+        kinds = ("params", STATISTICS) if given else ("params",)
+        variables = {kind: norm.variables[kind] for kind in kinds if kind in norm.variables}
+        if given:
+            return alone.apply(variables, args[0], use_running_average=True, **kwargs)
+        y, changed = alone.apply(
+            variables, args[0], use_running_average=False, mutable=[STATISTICS], **kwargs
+        )
+        if norm.is_mutable_collection(STATISTICS):
+            for name, value in changed[STATISTICS].items():
+                norm.put_variable(STATISTICS, name, value)
+        return y
+
+    return run
+
+
+# Costs.
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """What a module costs: (parameters, multiply-adds for one image).
+
+    Attributes:
+      classes: width of its output.
+      base: of what is around the choices.
+      options: for each place the shape of its output for one image, and each option's cost.
+    """
+
+    classes: int
+    base: tuple[int, int]
+    options: tuple[tuple[tuple[int, ...], tuple[tuple[int, int], ...]], ...]
+
+    def __iter__(self):
+        return iter((self.classes, self.base, self.options))
+
+
+def counted(space) -> Counted:
+    """Counts the parts of a space's module while it is traced, each option once."""
+    found = {}
+
+    def watch(call, args, kwargs, context):
+        choice = context.module
+        if not isinstance(choice, (Choice, Value)) or context.method_name != "__call__":
+            return call(*args, **kwargs)
+        if isinstance(choice, Value):
+            nothing = tuple((0, 0) for _ in choice.options)
+            found.setdefault(tuple(choice.path), ((), nothing))
+            return choice.options[0]
+        costs = []
+        for name in choice.options:
+            shapes, macs, y = _cost_of(option_of(choice, name), args, kwargs)
+            costs.append((_size(shapes.get("params", {})), macs))
+        shape = jax.tree.leaves(y)[0].shape[1:]
+        found[tuple(choice.path)] = shape, tuple(costs)
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), y)
+
+    with nn.intercept_methods(watch):
+        shapes, macs, y = _cost_of(space.module, (space._images,), {})
+    options = tuple(found[place.path] for place in space.places)
+    return Counted(int(y.shape[-1]), (_size(shapes.get("params", {})), macs), options)
+
+
+def _cost_of(module, args, kwargs):
+    """(shapes of the variables, multiply-adds, shape of the output) of a call of a module."""
+    leaves, structure = jax.tree.flatten((args, kwargs))
+    is_array = [hasattr(leaf, "shape") for leaf in leaves]
+    arrays = [
+        jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for leaf, yes in zip(leaves, is_array, strict=True)
+        if yes
+    ]
+
+    def call(run):
+        def with_arrays(variables, arrays):
+            given = iter(arrays)
+            whole = [
+                next(given) if yes else leaf for leaf, yes in zip(leaves, is_array, strict=True)
+            ]
+            args, kwargs = jax.tree.unflatten(structure, whole)
+            return run(variables, *args, **kwargs)
+
+        return with_arrays
+
+    streams = lambda: {name: jax.random.key(0) for name in ("params", "dropout")}
+    init = call(lambda _, *args, **kwargs: module.init(streams(), *args, **kwargs))
+    shapes = dict(jax.eval_shape(init, None, arrays))
+    apply = call(
+        lambda variables, *args, **kwargs: module.apply(
+            variables, *args, rngs=streams(), mutable=[STATISTICS], **kwargs
+        )[0]
+    )
+    traced, y = jax.make_jaxpr(apply, return_shape=True)(shapes, arrays)
+    return shapes, macs_in(traced.jaxpr), y
+
+
+def _size(tree) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
