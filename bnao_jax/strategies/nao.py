@@ -341,4 +341,6 @@ def _scales(kind, scores):
         span = Range.of(scores)
         return span.shares(scores), span.scores
     targets = (stats.rankdata(scores) - 0.5) / len(scores)  # equals share the mean of their ranks
-    return targets, lambda shares: np.quantile(scores, np.clip(shares, 0, 1))
+    known, rows = np.unique(scores, return_index=True)
+    # Between the scores that occur in equal parts, so that no two predictions become one.
+    return targets, lambda shares: np.interp(shares, targets[rows], known)

@@ -249,6 +249,8 @@ def test_ranks_as_targets_are_in_order_and_equal_where_scores_are():
     to_targets, to_scores = _scales("ranks", np.array([3.0, 9.0, 3.0, 900.0]))
     np.testing.assert_allclose(to_targets, [0.25, 0.625, 0.25, 0.875])
     assert to_scores(np.array([0.0, 1.0])).tolist() == [3.0, 900.0]
+    np.testing.assert_allclose(to_scores(to_targets), [3, 9, 3, 900])
+    assert (np.diff(to_scores(np.linspace(0.25, 0.875, 9))) > 0).all()  # equal scores or not
     to_targets, to_scores = _scales("range", np.array([3.0, 9.0, 5.0]))
     np.testing.assert_allclose(to_scores(to_targets), [3, 9, 5])
 
