@@ -2,9 +2,10 @@
 
 Weights are He-normal (He et al., "Delving Deep into Rectifiers", 2015,
 https://arxiv.org/abs/1502.01852), or, where the outermost module's attribute `initialization` is
-`UNIFORM`, uniform within 1 / sqrt(fan-in), as PyTorch's convolutions are by default. One rule reads
-the distribution off a parameter's name and shape, so that a whole network can be drawn at once:
-compiling a random draw for each of hundreds of leaves takes longer than compiling the network.
+`UNIFORM`, uniform within 1 / sqrt(fan-in), as PyTorch's convolutions are by default; where it is
+`OWN`, the module's initialisers are used. Else one rule reads the distribution off a parameter's
+name and shape, so that a whole network can be drawn at once: compiling a random draw for each of
+hundreds of leaves takes longer than compiling the network.
 """
 
 import math
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-NORMAL, UNIFORM = "he_normal", "uniform"
+NORMAL, UNIFORM, OWN = "he_normal", "uniform", "own"
 
 
 def _fan_in(name, shape):
@@ -69,8 +70,10 @@ def parameter(module, name, *shape):
 def initialize(module, key, *args):
     """The "params" of `module.init(key, *args)`, equal in distribution, without compiling it.
 
-    All modules below must declare their parameters by `parameter`.
+    All modules below must declare their parameters by `parameter`, or the scheme is `OWN`.
     """
+    if _scheme(module) == OWN:
+        return jax.jit(module.init)(key, *args)["params"]
     shapes = jax.eval_shape(lambda key: module.init(key, *args), key)["params"]
     leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
     total = sum(leaf.size for _, leaf in leaves)

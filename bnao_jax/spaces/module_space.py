@@ -36,7 +36,7 @@ from bnao_jax.choice import Choice, Place, Value, along, decisions_of, option_of
 from bnao_jax.cost import Layer, macs_in
 from bnao_jax.decisions import ArchitectureError, Decisions
 from bnao_jax.graph import Wire
-from bnao_jax.nn.initialization import overlay
+from bnao_jax.nn.initialization import OWN, overlay
 from bnao_jax.spaces.space import Space
 
 STATISTICS = "batch_stats"
@@ -151,11 +151,6 @@ class ModuleSpace(Space):
             raise ValueError(f"{self.decisions.name} has no {next(iter(heads))}")
         return Path(self, tuple(int(choice) for choice in architecture), dtype)
 
-    def initial_weights(self, key, image_shape):
-        del image_shape
-        init = jax.jit(lambda key: self.module.init(key, jnp.zeros(self._images.shape)))
-        return init(key)["params"]
-
     @functools.lru_cache(maxsize=8)  # noqa: B019  spaces are few
     def statistics(self, architecture=None):
         """Shapes of "batch_stats" of a path int[D], or of all."""
@@ -243,6 +238,8 @@ class Path(nn.Module):
     architecture: tuple[int, ...] | None
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+
+    initialization = OWN
 
     @nn.compact
     def __call__(self, images, architecture=None, *, train=False, drop_path=None, given=False):

@@ -9,9 +9,12 @@ from flax import linen as nn
 from bnao_jax import oneshot, search
 from bnao_jax.choice import Choice, ChoiceError, Value
 from bnao_jax.cost import macs_in
+from bnao_jax.data import Augmentation
 from bnao_jax.decisions import ArchitectureError
 from bnao_jax.spaces.module_space import ModuleSpace
 from bnao_jax.strategies.random import random_search
+from bnao_jax.training.recipe import StandaloneSettings
+from bnao_jax.training.standalone import make_standalone
 
 SHAPE = (8, 8, 3)
 IMAGES = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
@@ -176,6 +179,29 @@ def test_a_search_without_anything_else():
     slots = dict(train=shared.train, evaluate=shared.evaluate, rounds=2, proposals=3)
     ended = search.search(jax.random.key(2), state, space.decisions, strategy, **slots)
     assert len(ended.population.pool) == 9 and np.isfinite(ended.population.scores).all()
+
+
+def test_a_network_alone_is_trained():
+    space, rng = SPACES["chain"], np.random.default_rng(0)
+    images = rng.integers(0, 255, (24, *SHAPE)).astype(np.uint8)
+    labels = (np.arange(24) % 5).astype(np.int32)
+    images[labels == 0] //= 8  # there is something to learn
+    alone = make_standalone(
+        space.network((0, 1, 2), jnp.float32),
+        StandaloneSettings(epochs=30, batch_size=8, learning_rate=0.1),
+        Augmentation((0.5,) * 3, (0.3,) * 3, flip=False, pad=0),
+        **dict(examples=24, image_shape=SHAPE, classes=5),
+        **dict(key=jax.random.key(0), devices=jax.local_devices()[:1]),
+    )
+    assert set(alone.state.params["layer1"]) == {"k3"} and "layer2" not in alone.state.params
+    state, losses = alone.state, []
+    for _ in range(30):
+        state, loss, _ = alone.train(state, images, labels, jax.random.key(1), np.int32(3))
+        losses.append(float(loss))
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
+    assert set(state.statistics) == {"BatchNorm_0", "layer0", "layer1"}
+    measures = alone.evaluate(state, images, labels)
+    assert 0.2 <= measures.accuracy <= 1 and np.isfinite(measures.loss)
 
 
 def test_what_does_not_fit_is_named():
