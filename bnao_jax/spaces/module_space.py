@@ -87,7 +87,7 @@ class ModuleSpace(Space):
     The module is called with normalised images `[B, H, W, C]` and, where it takes that, with
     `train`; it returns logits `[B, classes]`. `nn.BatchNorm` normalises as everywhere in this
     library, whatever `use_running_average` says: with the batch's own statistics, or with given
-    ones. A method of the module that is named like one of `Space` overrides it.
+    ones. `oneshot` leaves `train` False: shared weights train without dropout.
 
     Attributes:
       module: the linen module, not bound.
