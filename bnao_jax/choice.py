@@ -286,32 +286,18 @@ def _traced(choice, names, index, args, kwargs):
     mutable = [kind for kind in collections if choice.is_mutable_collection(kind)]
     streams = {name: choice.make_rng(name) for name in choice.scope.rngs if name != "params"}
     leaves, structure = jax.tree.flatten((args, kwargs))
-    floating = [isinstance(leaf, jax.Array) and _is_float(leaf) for leaf in leaves]
-    arrays = [isinstance(leaf, (jax.Array, np.ndarray)) for leaf in leaves]
-    xs = [leaf for leaf, is_float in zip(leaves, floating, strict=True) if is_float]
-    others = [
-        leaf if is_array else None
-        for leaf, is_array, is_float in zip(leaves, arrays, floating, strict=True)
-        if not is_float
-    ]
-    constants = [
-        None if is_array else leaf
-        for leaf, is_array, is_float in zip(leaves, arrays, floating, strict=True)
-        if not is_float
-    ]
+    # By their places: what has a gradient, other arrays, and what is known while tracing.
+    xs, others, constants = {}, {}, {}
+    for at, leaf in enumerate(leaves):
+        is_array = isinstance(leaf, (jax.Array, np.ndarray))
+        has_gradient = is_array and jnp.issubdtype(leaf.dtype, jnp.inexact)
+        (xs if has_gradient else others if is_array else constants)[at] = leaf
 
     def branch(name):
         def run(params, xs, rest):
             others, collections, streams = rest
-            given, held, fixed = iter(xs), iter(others), iter(constants)
-            whole = []
-            for is_float, is_array in zip(floating, arrays, strict=True):
-                if is_float:
-                    whole.append(next(given))
-                    continue
-                value, constant = next(held), next(fixed)
-                whole.append(value if is_array else constant)
-            args, kwargs = jax.tree.unflatten(structure, whole)
+            whole = constants | others | xs
+            args, kwargs = jax.tree.unflatten(structure, [whole[at] for at in range(len(whole))])
             variables = {kind: tree[name] for kind, tree in collections.items() if name in tree}
             if name in params:
                 variables["params"] = params[name]
@@ -372,10 +358,6 @@ def _switch(branches, index, params, xs, rest):
 
     run.defvjp(forward, backward)
     return run(index, params, xs, rest)
-
-
-def _is_float(leaf) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 # What cannot be.

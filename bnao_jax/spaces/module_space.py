@@ -26,6 +26,7 @@ import dataclasses
 import functools
 import inspect
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -326,8 +327,7 @@ def _norms(given, axis_name):
 # Costs.
 
 
-@dataclasses.dataclass(frozen=True)
-class Counted:
+class Counted(NamedTuple):
     """What a module costs: (parameters, multiply-adds for one image).
 
     Attributes:
@@ -339,9 +339,6 @@ class Counted:
     classes: int
     base: tuple[int, int]
     options: tuple[tuple[tuple[int, ...], tuple[tuple[int, int], ...]], ...]
-
-    def __iter__(self):
-        return iter((self.classes, self.base, self.options))
 
 
 def counted(space) -> Counted:
