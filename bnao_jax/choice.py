@@ -4,7 +4,8 @@ An architecture is one integer for each choice. It is a Flax collection, so that
 
 >>> import jax, jax.numpy as jnp
 >>> from flax import linen as nn
->>> from bnao_jax.choice import Choice, collection, places_of
+>>> from bnao_jax.choice import Choice, collection
+>>> from bnao_jax.places import places_of
 >>> class Net(nn.Module):
 ...     @nn.compact
 ...     def __call__(self, x):
@@ -78,12 +79,12 @@ class Choice(nn.Module):
         Raises:
           ChoiceError: there is no architecture, it names no option, or shapes differ.
         """
-        _check(self)
+        check(self)
         names, index = tuple(self.options), _index(self)
         make = lambda name: option_of(self, name, parent=self)
         if self.is_initializing() and not (_ALONG.get() and is_static(index)):
             outputs = [make(name)(*args, **kwargs) for name in names]
-            _check_shapes(self, names, outputs)
+            check_shapes(self, outputs)
             return outputs[index] if is_static(index) else outputs[0]
         if is_static(index):
             return make(names[index])(*args, **kwargs)
@@ -108,7 +109,7 @@ class Value(nn.Module):
         Raises:
           ChoiceError: there is no architecture, or it names no option.
         """
-        _check(self)
+        check(self)
         index = _index(self)
         return self.options[index] if is_static(index) else jnp.asarray(self.options)[index]
 
@@ -144,51 +145,6 @@ class Place(NamedTuple):
     path: tuple[str, ...]
     name: str
     options: tuple[str, ...]
-
-
-def places_of(module: nn.Module, *args, **kwargs) -> tuple[Place, ...]:
-    """The choices of a module in the order of their first call; nothing is computed.
-
-    Args:
-      module: the outermost module.
-      *args, **kwargs: what it is called with; arrays may be `jax.ShapeDtypeStruct`.
-
-    Raises:
-      ChoiceError: choices of one label differ, a choice stands inside another, or there is none.
-    """
-    found, running = {}, []
-
-    def watch(call, args, kwargs, context):
-        choice = context.module
-        if not isinstance(choice, (Choice, Value)) or context.method_name != "__call__":
-            return call(*args, **kwargs)
-        place = _place(choice)
-        if running:
-            raise ChoiceError(
-                f"the choice {place.name!r} stands inside an option of the choice "
-                f"{running[-1].name!r}: nested choices are not supported"
-            )
-        found.setdefault(place.path, place)
-        running.append(place)
-        try:
-            return call(*args, **kwargs)
-        finally:
-            running.pop()
-
-    streams = {name: jax.random.key(0) for name in ("params", "dropout")}
-    with nn.intercept_methods(watch):
-        jax.eval_shape(lambda *a: module.init(streams, *a, **kwargs), *args)
-    by_name = {}
-    for place in found.values():
-        first = by_name.setdefault(place.name, place)
-        if first.options != place.options:
-            raise ChoiceError(
-                f"choices of the label {place.name!r} differ: {_listed(first.options)} and "
-                f"{_listed(place.options)}"
-            )
-    if not found:
-        raise ChoiceError(f"{type(module).__name__} has no Choice and no Value in it")
-    return tuple(found.values())
 
 
 def decisions_of(places) -> dict[str, tuple[str, ...]]:
@@ -239,7 +195,8 @@ def _numbered(places, architecture):
     return dict(zip(names, architecture, strict=True))
 
 
-def _place(choice) -> Place:
+def place_of(choice) -> Place:
+    """Where a choice stands."""
     path = tuple(choice.path)
     name = choice.label or "/".join(path) or "choice"
     return Place(path, name, tuple(map(str, choice.options)))
@@ -247,7 +204,7 @@ def _place(choice) -> Place:
 
 def _index(choice):
     """The integer of a choice; while all options are made, the first."""
-    place, known = _place(choice), _ALONG.get()
+    place, known = place_of(choice), _ALONG.get()
     if known is not None:
         if place.name not in known:
             raise ChoiceError(f"the architecture has no choice {place.name!r}")
@@ -363,9 +320,9 @@ def _switch(branches, index, params, xs, rest):
 # What cannot be.
 
 
-def _check(choice):
+def check(choice):
     """Raises ChoiceError where the options of a choice cannot be."""
-    place = _place(choice)
+    place = place_of(choice)
     if isinstance(choice, Value):
         is_number = lambda o: isinstance(o, (int, float)) and not isinstance(o, bool)
         wrong = [option for option in choice.options if not is_number(option)]
@@ -383,13 +340,14 @@ def _check(choice):
         raise ChoiceError(f"the choice {place.name!r} needs options, each once")
 
 
-def _check_shapes(choice, names, outputs):
+def check_shapes(choice, outputs):
     """Raises ChoiceError where options give outputs of other shapes than the first."""
+    names = tuple(choice.options)
     shapes = [jax.tree.map(lambda y: (jnp.shape(y), jnp.result_type(y)), out) for out in outputs]
     for name, shape in zip(names, shapes, strict=True):
         if shape != shapes[0]:
             raise ChoiceError(
-                f"options of the choice {_place(choice).name!r} give different outputs: "
+                f"options of the choice {place_of(choice).name!r} give different outputs: "
                 f"{names[0]} {_in_words(shapes[0])}, {name} {_in_words(shape)}"
             )
 
@@ -399,5 +357,6 @@ def _in_words(shape) -> Any:
     return f"{shape[1].name}{list(shape[0])}" if is_one else shape
 
 
-def _listed(options) -> str:
+def listed(options) -> str:
+    """Names of options in words."""
     return ", ".join(options)

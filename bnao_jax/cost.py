@@ -54,17 +54,28 @@ def total(layers, size: int) -> Cost:
     return Cost(params, macs)
 
 
-def limit(cost_of, *, max_params=None, max_macs=None, max_latency=None, latency_of=None):
+def limit(
+    cost_of,
+    *,
+    max_params=None,
+    max_macs=None,
+    max_cost=None,
+    max_latency=None,
+    own_cost_of=None,
+    latency_of=None,
+):
     """`pool [P, D] -> bool[P]`: which architectures are within the limits; None without any.
 
     Args:
       cost_of: `pool -> Cost`.
       max_params: most parameters of a network alone, or None.
       max_macs: most multiply-adds for one image, or None.
+      max_cost: most of the space's own cost, or None.
       max_latency: most seconds, or None.
+      own_cost_of: `pool -> float[P]`, needed by `max_cost`.
       latency_of: `pool -> seconds float[P]`, needed by `max_latency`.
     """
-    if max_params is None and max_macs is None and max_latency is None:
+    if max_params is max_macs is max_cost is max_latency is None:
         return None
 
     def accept(pool):
@@ -73,6 +84,8 @@ def limit(cost_of, *, max_params=None, max_macs=None, max_latency=None, latency_
             within &= cost.params <= max_params
         if max_macs is not None:
             within &= cost.macs <= max_macs
+        if max_cost is not None:
+            within &= own_cost_of(pool) <= max_cost
         if max_latency is not None:
             within &= latency_of(pool) <= max_latency
         return within

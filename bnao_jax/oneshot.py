@@ -238,9 +238,10 @@ def make_programs(
     axis_name = AXIS if settings.batch_norm == "sync" else None
     over_devices, on_one = space.supernet(dtype, axis_name), space.supernet(dtype)
 
-    def apply(params, batch, architecture, drop_path):
+    def apply(params, batch, architecture, drop_path, dropout_key):
+        of_training = dict(train=True, rngs={"dropout": dropout_key}) if space.has_dropout else {}
         return over_devices.apply(
-            {"params": params}, batch, only or architecture, drop_path=drop_path
+            {"params": params}, batch, only or architecture, drop_path=drop_path, **of_training
         )
 
     def apply_scoring(params, statistics, batch, architecture):

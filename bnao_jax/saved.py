@@ -48,12 +48,14 @@ class Saved(NamedTuple):
     predict: Callable
 
 
-def load(folder, *, best=True) -> Saved:
+def load(folder, *, best=True, code="") -> Saved:
     """Reads the folder of a finished search (`launch.search`) or training (`launch.train`).
 
     Args:
       folder: the run's.
       best: whether weights are those of the checkpoint with the best score, or the newest.
+      code: the place of the space, "my_space.py:Net", where that is a module of the user's: a
+        folder's word alone runs no code.
 
     Raises:
       OSError: a file is not there.
@@ -65,7 +67,8 @@ def load(folder, *, best=True) -> Saved:
     is_search = "best" in result
     try:
         settings = NetworkSettings(**facts["network"])
-        space = shipped.make(SpaceSettings(**facts["space"]), settings, facts["classes"])
+        size = settings, facts["classes"], tuple(facts["image_shape"])
+        space = shipped.make(SpaceSettings(**facts["space"]), *size, code=code)
         text = result["best"][0]["arch"] if is_search else result["arch"]
         mean, std = (np.array(facts[name], np.float32) for name in ("mean", "std"))
     except (LookupError, TypeError) as error:

@@ -45,6 +45,9 @@ class RoundsSettings(Settings):
         None, LIMIT, "limit of the stand-alone network at config.network"
     )
     max_macs: int | None = setting(None, LIMIT, "the same for multiply-adds of one image")
+    max_cost: int | None = setting(
+        None, LIMIT, "the same for the space's own cost; of quantised: bit operations"
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -65,9 +68,16 @@ class RoundsSettings(Settings):
         """Architectures of all rounds together."""
         return self.initial + (self.rounds - 1) * self.proposals
 
-    def check_space(self, decisions, *, baseline):
-        """Raises SettingError where a space holds too few architectures, or they are too many."""
-        needed = self.population_size + baseline
+    def check_space(self, space, *, baseline):
+        """Raises SettingError where a space holds too few architectures, or they are too many.
+
+        Or where it has no cost of its own to be limited.
+        """
+        if self.max_cost is not None and space.own_cost is None:
+            raise SettingError(
+                f"max_cost={self.max_cost}: the space {space.name!r} has no cost of its own"
+            )
+        decisions, needed = space.decisions, self.population_size + baseline
         if needed > decisions.cardinality:
             raise SettingError(
                 f"initial, proposals and rounds ask for {needed} different architectures; "

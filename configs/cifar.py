@@ -53,6 +53,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.space = space = ConfigDict()
     space.name = "nao"
+    space.settings = ""  # of a module of your own: its fields, "width=16, depth=3"
     space.operations = "small"
     space.nodes = 5
     space.channel_choice = False
@@ -107,6 +108,7 @@ def get_config(variant: str = "") -> ConfigDict:
     search.proposals = 300
     search.max_params = placeholder(int)
     search.max_macs = placeholder(int)
+    search.max_cost = placeholder(int)
     search.max_latency = placeholder(float)
     search.latencies = ""
     search.latency_batch = 1

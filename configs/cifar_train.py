@@ -70,6 +70,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.space = space = ConfigDict()
     space.name = "nao"
+    space.settings = ""  # of a module of your own: its fields, "width=16, depth=3"
     space.operations = "small"
     space.nodes = 5
     space.channel_choice = False

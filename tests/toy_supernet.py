@@ -29,7 +29,7 @@ FLOAT32 = {"rtol": 2e-4, "atol": 2e-5}  # sums in another order, some steps long
 # The toy: shared matrices picked by two decisions, around one shared norm.
 
 
-def toy(params, images, architecture, drop_path, axis_name=None):
+def toy(params, images, architecture, drop_path, dropout_key=None, axis_name=None):
     x = pointwise(to_maps(images, jnp.float32), params["first"][architecture[0]])
     x, _ = batch_norm(x, params["scale"], params["offset"], axis_name)
     y = pointwise(relu(x), params["second"][architecture[1]])

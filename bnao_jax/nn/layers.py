@@ -166,6 +166,32 @@ class ReluPointwiseNorm(nn.Module):
         return Norm(self.axis_name, name="norm")(pointwise(relu(x), matrix), given=given)
 
 
+class PointwiseNorm(nn.Module):
+    """1x1 convolution and norm."""
+
+    width: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x, *, given=False):
+        matrix = parameter(self, "matrix", self.width, x.shape[0])
+        return Norm(self.axis_name, name="norm")(pointwise(x, matrix), given=given)
+
+
+class DepthwiseNorm(nn.Module):
+    """Depthwise convolution and norm."""
+
+    kernel: int = 3
+    stride: int = 1
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x, *, given=False):
+        kernel = parameter(self, "depthwise", x.shape[0], self.kernel, self.kernel)
+        y = depthwise_and_pooling.depthwise(x, kernel, self.stride)
+        return Norm(self.axis_name, name="norm")(y, given=given)
+
+
 class Halve(nn.Module):
     """Factorised reduction to `width` channels (even) at half the resolution, and norm."""
 

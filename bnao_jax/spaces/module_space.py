@@ -22,6 +22,7 @@
 `oneshot.OneShot(space, ...)` and `search.search` take it as any other.
 """
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -33,14 +34,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from bnao_jax.choice import Choice, Place, Value, along, decisions_of, option_of, places_of
+from bnao_jax.choice import Place, along, check_shapes, decisions_of
 from bnao_jax.cost import Layer, macs_in
 from bnao_jax.decisions import ArchitectureError, Decisions
 from bnao_jax.graph import Wire
+from bnao_jax.nn import layers
 from bnao_jax.nn.initialization import OWN, overlay
+from bnao_jax.places import checked, of_arrays, once_for_equals, options_of, visiting
 from bnao_jax.spaces.space import Space
 
 STATISTICS = "batch_stats"
+# What a module may say better than it is derived; see `Space`.
+OVERRIDDEN = (
+    *("layers", "macs", "least_weights", "inherit", "graph", "wires", "effective", "features"),
+    *("own_cost", "strata", "connected", "split"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +96,8 @@ class ModuleSpace(Space):
     The module is called with normalised images `[B, H, W, C]` and, where it takes that, with
     `train`; it returns logits `[B, classes]`. `nn.BatchNorm` normalises as everywhere in this
     library, whatever `use_running_average` says: with the batch's own statistics, or with given
-    ones. `oneshot` leaves `train` False: shared weights train without dropout.
+    ones. A field `dropout` receives that of a network alone. Methods of the module that
+    are called as those in `OVERRIDDEN` take their place.
 
     Attributes:
       module: the linen module, not bound.
@@ -98,12 +107,25 @@ class ModuleSpace(Space):
     module: nn.Module
     image_shape: tuple[int, int, int]
 
-    name = "module"
-    heads = ()
+    has_dropout = True
+    channels = 0  # of its first stage: not known
 
     def __post_init__(self):
         object.__setattr__(self, "image_shape", tuple(map(int, self.image_shape)))
+        for name in OVERRIDDEN:
+            if callable(getattr(type(self.module), name, None)):
+                object.__setattr__(self, name, getattr(self.module, name))
         self.decisions  # noqa: B018  what cannot be is said at once
+
+    @property
+    def name(self) -> str:
+        """What the module's class is called."""
+        return type(self.module).__name__
+
+    @functools.cached_property
+    def heads(self) -> tuple[str, ...]:
+        """ "dropout", where the module has such a field."""
+        return ("dropout",) if "dropout" in type(self.module).__dataclass_fields__ else ()
 
     # What the module is called with, and where its choices are.
 
@@ -111,10 +133,10 @@ class ModuleSpace(Space):
     def _images(self):
         return jax.ShapeDtypeStruct((1, *self.image_shape), jnp.float32)
 
-    @functools.cached_property
+    @property
     def places(self) -> tuple[Place, ...]:
         """The choices, in the order of their calls."""
-        return places_of(self.module, self._images)
+        return self._counted.places
 
     @functools.cached_property
     def decisions(self) -> NamedDecisions:
@@ -125,7 +147,7 @@ class ModuleSpace(Space):
             if names not in first:
                 first[names], tokens = tokens, tokens + len(names)
         return NamedDecisions(
-            name=type(self.module).__name__,
+            name=self.name,
             options=tuple(len(names) for names in options.values()),
             first_tokens=tuple(first[names] for names in options.values()),
             labels=tuple(options),
@@ -148,9 +170,10 @@ class ModuleSpace(Space):
         return Path(self, None, dtype, axis_name)
 
     def network(self, architecture, dtype, **heads):
-        if heads:
-            raise ValueError(f"{self.decisions.name} has no {next(iter(heads))}")
-        return Path(self, tuple(int(choice) for choice in architecture), dtype)
+        if unknown := heads.keys() - set(self.heads):
+            raise ValueError(f"{self.name} has no {min(unknown)}")
+        space = ModuleSpace(self.module.clone(**heads), self.image_shape) if heads else self
+        return Path(space, tuple(int(choice) for choice in architecture), dtype)
 
     @functools.lru_cache(maxsize=8)  # noqa: B019  spaces are few
     def statistics(self, architecture=None):
@@ -159,9 +182,8 @@ class ModuleSpace(Space):
         def init():
             return self.module.init(jax.random.key(0), jnp.zeros(self._images.shape))
 
-        if architecture is None:
-            return jax.eval_shape(init).get(STATISTICS, {})
-        with along(self.places, architecture):
+        one = contextlib.nullcontext() if architecture is None else along(self.places, architecture)
+        with one, nn.intercept_methods(_norms(False, None)):
             return jax.eval_shape(init).get(STATISTICS, {})
 
     def on_path(self, params, architecture):
@@ -187,12 +209,12 @@ class ModuleSpace(Space):
 
     @functools.cached_property
     def _counted(self) -> "Counted":
-        return counted(self)
+        return counted(self.module, self._images)
 
     def layers(self, pool, image_shape):
         if tuple(image_shape) != self.image_shape:
-            raise ValueError(f"{self.decisions.name} is made for images {self.image_shape}")
-        pool, (_, base, options) = np.asarray(pool), self._counted
+            raise ValueError(f"{self.name} is made for images {self.image_shape}")
+        pool, (*_, base, options) = np.asarray(pool), self._counted
         yield Layer("around the choices", (self.classes,), *base)
         for place, (shape, costs) in zip(self.places, options, strict=True):
             params, macs = np.array(costs, np.int64)[pool[:, self._at[place.name]]].T
@@ -200,7 +222,7 @@ class ModuleSpace(Space):
 
     def macs(self, image_shape):
         del image_shape
-        _, (_, base), options = self._counted
+        *_, (_, base), options = self._counted
         tables = [
             (self._at[place.name], jnp.array([macs for _, macs in costs], jnp.float32))
             for place, (_, costs) in zip(self.places, options, strict=True)
@@ -209,6 +231,10 @@ class ModuleSpace(Space):
 
     def least_weights(self):
         return self._counted.base[0]
+
+    def split(self, seed):
+        """One decision, drawn by the seed."""
+        return int(np.random.RandomState(seed).randint(self.decisions.length))
 
     def wires(self, architecture):
         names = [
@@ -222,7 +248,7 @@ class ModuleSpace(Space):
     def check_images(self, image_shape, *, auxiliary=False):
         del auxiliary
         if tuple(image_shape) != self.image_shape:
-            raise ValueError(f"{self.decisions.name} is made for images {self.image_shape}")
+            raise ValueError(f"{self.name} is made for images {self.image_shape}")
 
 
 class Path(nn.Module):
@@ -291,31 +317,38 @@ class Path(nn.Module):
 
 
 def _norms(given, axis_name):
-    """An interceptor that lets `nn.BatchNorm` use given statistics, or record the batch's own."""
+    """An interceptor that lets norms use given statistics, or record the batch's own.
 
+    Norms are `nn.BatchNorm` and this library's `layers.Norm`.
+    """
     within = []  # the norms that run alone, which are not to be intercepted again
 
     def run(call, args, kwargs, context):
         norm = context.module
-        if within or not isinstance(norm, nn.BatchNorm) or norm.is_initializing():
+        is_flax = isinstance(norm, nn.BatchNorm)
+        if within or not (is_flax or isinstance(norm, layers.Norm)):
+            return call(*args, **kwargs)
+        if norm.is_initializing():
+            if not is_flax:  # which makes no room for them
+                shape = jnp.zeros((2, args[0].shape[0]))
+                norm.put_variable(STATISTICS, "statistics", shape)
             return call(*args, **kwargs)
         within.append(norm)
         try:
-            return normalised(norm, args, kwargs)
+            return normalised(norm, args[0], kwargs, is_flax)
         finally:
             within.pop()
 
-    def normalised(norm, args, kwargs):
-        kwargs.pop("use_running_average", None)
-        changes = dict(use_running_average=None, momentum=0.0, axis_name=axis_name)
-        alone = norm.copy(parent=None, **changes)
+    def normalised(norm, x, kwargs, is_flax):
+        own = dict(use_running_average=None, momentum=0.0) if is_flax else {}
+        alone = norm.copy(parent=None, axis_name=axis_name, **own)
         kinds = ("params", STATISTICS) if given else ("params",)
         variables = {kind: norm.variables[kind] for kind in kinds if kind in norm.variables}
+        kwargs = kwargs | ({"use_running_average": given} if is_flax else {"given": given})
+        y = alone.apply(variables, x, mutable=not given and [STATISTICS], **kwargs)
         if given:
-            return alone.apply(variables, args[0], use_running_average=True, **kwargs)
-        y, changed = alone.apply(
-            variables, args[0], use_running_average=False, mutable=[STATISTICS], **kwargs
-        )
+            return y
+        y, changed = y
         if norm.is_mutable_collection(STATISTICS):
             for name, value in changed[STATISTICS].items():
                 norm.put_variable(STATISTICS, name, value)
@@ -328,74 +361,61 @@ def _norms(given, axis_name):
 
 
 class Counted(NamedTuple):
-    """What a module costs: (parameters, multiply-adds for one image).
+    """The choices of a module, and what it costs: (parameters, multiply-adds for one image).
 
     Attributes:
+      places: the choices, in the order of their first calls.
       classes: width of its output.
-      base: of what is around the choices.
+      base: the cost of what is around the choices.
       options: for each place the shape of its output for one image, and each option's cost.
     """
 
+    places: tuple[Place, ...]
     classes: int
     base: tuple[int, int]
     options: tuple[tuple[tuple[int, ...], tuple[tuple[int, int], ...]], ...]
 
 
-def counted(space) -> Counted:
-    """Counts the parts of a space's module while it is traced, each option once."""
-    found = {}
+def counted(module, images) -> Counted:
+    """Counts the parts of a module while it is traced, each option once, equal ones once.
 
-    def watch(call, args, kwargs, context):
-        choice = context.module
-        if not isinstance(choice, (Choice, Value)) or context.method_name != "__call__":
-            return call(*args, **kwargs)
-        if isinstance(choice, Value):
-            nothing = tuple((0, 0) for _ in choice.options)
-            found.setdefault(tuple(choice.path), ((), nothing))
-            return choice.options[0]
-        costs = []
-        for name in choice.options:
-            shapes, macs, y = _cost_of(option_of(choice, name), args, kwargs)
+    Raises:
+      ChoiceError: choices that cannot be.
+    """
+    found, known, of_options = {}, {}, {}
+
+    def visit(choice, args, kwargs):
+        costs, outputs = [], []
+        for option in options_of(choice):
+            shapes, macs, y = once_for_equals(_cost_of, option, args, kwargs, known)
             costs.append((_size(shapes.get("params", {})), macs))
-        shape = jax.tree.leaves(y)[0].shape[1:]
-        found[tuple(choice.path)] = shape, tuple(costs)
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), y)
+            outputs.append(y)
+        check_shapes(choice, outputs)
+        of_options[tuple(choice.path)] = jax.tree.leaves(outputs[0])[0].shape[1:], tuple(costs)
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), outputs[0])
 
-    with nn.intercept_methods(watch):
-        shapes, macs, y = _cost_of(space.module, (space._images,), {})
-    options = tuple(found[place.path] for place in space.places)
-    return Counted(int(y.shape[-1]), (_size(shapes.get("params", {})), macs), options)
+    with visiting(visit, found):
+        shapes, macs, y = _cost_of(module, *of_arrays((images,), {}))
+    places = checked(found.values(), module)
+    # A `Value` has neither output nor cost.
+    nothing = lambda place: ((), ((0, 0),) * len(place.options))
+    options = tuple(of_options.get(place.path, nothing(place)) for place in places)
+    return Counted(places, int(y.shape[-1]), (_size(shapes.get("params", {})), macs), options)
 
 
-def _cost_of(module, args, kwargs):
-    """(shapes of the variables, multiply-adds, shape of the output) of a call of a module."""
-    leaves, structure = jax.tree.flatten((args, kwargs))
-    is_array = [hasattr(leaf, "shape") for leaf in leaves]
-    arrays = [
-        jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-        for leaf, yes in zip(leaves, is_array, strict=True)
-        if yes
-    ]
-
-    def call(run):
-        def with_arrays(variables, arrays):
-            given = iter(arrays)
-            whole = [
-                next(given) if yes else leaf for leaf, yes in zip(leaves, is_array, strict=True)
-            ]
-            args, kwargs = jax.tree.unflatten(structure, whole)
-            return run(variables, *args, **kwargs)
-
-        return with_arrays
-
+def _cost_of(module, arrays, put):
+    """(shapes of the variables, multiply-adds, shape of the output) of a call; see `of_arrays`."""
     streams = lambda: {name: jax.random.key(0) for name in ("params", "dropout")}
-    init = call(lambda _, *args, **kwargs: module.init(streams(), *args, **kwargs))
-    shapes = dict(jax.eval_shape(init, None, arrays))
-    apply = call(
-        lambda variables, *args, **kwargs: module.apply(
-            variables, *args, rngs=streams(), mutable=[STATISTICS], **kwargs
-        )[0]
-    )
+
+    def init(arrays):
+        args, kwargs = put(arrays)
+        return module.init(streams(), *args, **kwargs)
+
+    def apply(variables, arrays):
+        args, kwargs = put(arrays)
+        return module.apply(variables, *args, rngs=streams(), mutable=[STATISTICS], **kwargs)[0]
+
+    shapes = dict(jax.eval_shape(init, arrays))
     traced, y = jax.make_jaxpr(apply, return_shape=True)(shapes, arrays)
     return shapes, macs_in(traced.jaxpr), y
 

@@ -38,11 +38,13 @@ class Space:
     heads: names of the settings that `network` knows beside the dtype.
     stems: names of the network's beginnings.
     has_drop_path: whether the modules know drop path.
+    has_dropout: whether the supernet's call takes `train` and random numbers for "dropout".
     check_images(image_shape, auxiliary): raises ValueError where images do not fit.
 
     These are None where a space lacks them; what needs them raises an error:
 
     macs(image_shape): a function of an architecture, in pure jnp, to its multiply-adds float32.
+    own_cost(pool, image_shape): a cost of a kind of its own, float64[P].
     strata(pool): the stratum of each architecture, int[P] from 0.
     connected(pool): whether anything of the input reaches the output, bool[P].
     split(seed): the decision that parts paths into groups with a momentum each.
@@ -54,8 +56,8 @@ class Space:
     published: dict[str, str] = {}
     heads: tuple[str, ...] = ("dropout",)
     stems: tuple[str, ...] = ("cifar",)
-    has_drop_path = False
-    macs = strata = connected = split = None
+    has_drop_path = has_dropout = False
+    macs = own_cost = strata = connected = split = None
 
     @classmethod
     def of(cls, space, network, classes):

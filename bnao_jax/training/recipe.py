@@ -82,6 +82,8 @@ class StandaloneSettings(RecipeSettings):
             raise SettingError(
                 f"drop_path_keep={self.drop_path_keep!r} must be 1: {lacking} drop path"
             )
+        if self.dropout and "dropout" not in space.heads:
+            raise SettingError(f"dropout={self.dropout!r} must be 0: {lacking} dropout to set")
         if self.auxiliary and "auxiliary" not in space.heads:
             raise SettingError(f"auxiliary=True must be False: {lacking} auxiliary head")
 

@@ -117,10 +117,11 @@ def make_train(
     `steps` steps (traced) are taken from `state.step` on; they must not leave the epoch. The state
     is donated. Every random draw is a function of the key and of the step, and, for images, of
     their place in the global batch, so that neither the cuts between dispatches nor the number of
-    devices changes it.
+    devices changes it; but for dropout, which each device draws for itself.
 
     Args:
-      apply: function (params, images [B, H, W, C], architecture int32[D], drop_path) to logits.
+      apply: function (params, images [B, H, W, C], architecture int32[D], drop_path, dropout_key)
+        to logits.
       on_path: function (params, architecture) to a tree of masks, see `optimizer`.
       recipe: the recipe.
       devices: the devices; their number divides the batch.
@@ -131,8 +132,8 @@ def make_train(
     """
     check_batch(recipe.batch_size, devices)
 
-    def loss_of(params, images, labels, architecture, drop_path):
-        logits = apply(params, images, architecture, drop_path)
+    def loss_of(params, images, labels, architecture, *draws):
+        logits = apply(params, images, architecture, *draws)
         accuracy = jnp.mean(jnp.argmax(logits, -1) == labels, dtype=jnp.float32)
         return cross_entropy(logits, labels, recipe.label_smoothing), accuracy
 
@@ -149,21 +150,21 @@ def make_train(
             extra |= rule.tell(arrays, paths, passed)
         return extra.pop("loss_weights", None), extra
 
-    def along(state, batch, architecture, drop_path):
+    def along(state, batch, architecture, draws):
         """(loss, accuracy), gradients of one path."""
         gradient = jax.value_and_grad(loss_of, has_aux=True)
-        return gradient(state.params, *batch, architecture, drop_path)
+        return gradient(state.params, *batch, architecture, *draws)
 
-    def along_all(state, batch, architectures, weights, drop_path):
+    def along_all(state, batch, architectures, weights, draws):
         """(losses [K], mean accuracy), the sum of the gradients of all paths."""
         if len(architectures) == 1 and weights is None:
-            (loss, accuracy), gradients = along(state, batch, architectures[0], drop_path)
+            (loss, accuracy), gradients = along(state, batch, architectures[0], draws)
             return (loss[None], accuracy), gradients
         weights = jnp.ones(len(architectures)) if weights is None else weights
 
         def add(total, path):
             architecture, weight = path
-            loss_and_accuracy, gradients = along(state, batch, architecture, drop_path)
+            loss_and_accuracy, gradients = along(state, batch, architecture, draws)
             return jax.tree.map(lambda t, g: t + weight * g, total, gradients), loss_and_accuracy
 
         zero = jax.tree.map(jnp.zeros_like, state.params)
@@ -199,9 +200,10 @@ def make_train(
                 rows=own_rows(recipe.batch_size),
                 augmentation=recipe.augmentation,
             )
-            drop_path = drop_path_of(state.step, material.total_steps, drop_key)
+            dropout_key = jax.random.fold_in(drop_key, 1 + lax.axis_index(AXIS))
+            draws = drop_path_of(state.step, material.total_steps, drop_key), dropout_key
             weights, extra = of_paths(material, paths, state.step)
-            results, gradients = along_all(state, batch, paths.architectures, weights, drop_path)
+            results, gradients = along_all(state, batch, paths.architectures, weights, draws)
             blamed = _blamed(paths.architectures, ~jnp.isfinite(results[0]))
             (losses, accuracy), gradients = mean_over_devices((results, gradients))
             loss = losses.mean().astype(jnp.float32)

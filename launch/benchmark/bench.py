@@ -34,7 +34,7 @@ class Benchmark:
         self.plan, self.settings = plan, plan.settings
         self.static, self.repeats = static, repeats
         self.image_shape, classes = plan.form()
-        self.space = plan.space(classes)
+        self.space = plan.space(classes, self.image_shape)
         decisions = self.space.decisions
         if lines is None:
             self.pool = decisions.sample(plan.key, architectures)

@@ -27,7 +27,7 @@ def run(plan, *, only, lines, repeats, as_table):
         name = settings.data.name
         raise UsageError(f"config.data.name={name!r} is in memory; nothing is streamed")
     images = plan.load()
-    space = plan.space(images.classes)
+    space = plan.space(images.classes, images.image_shape)
     if lines is None:
         architecture = space.decisions.sample(plan.key, 1)[0]
     else:

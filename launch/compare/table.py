@@ -57,7 +57,7 @@ class Comparison:
         self.space = plan.space()
         self.decisions = self.space.decisions
         self.truth_of = truth_of_seeds(self.settings, self.space)
-        self.accept = plan.limit(lambda pool: self.space.cost(pool, IMAGES))
+        self.accept = plan.limit(self.space, IMAGES)
         self.number = self.number_of_truth()
         self.rows = self.done()
 

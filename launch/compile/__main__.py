@@ -46,7 +46,7 @@ def main():
     from launch.compile import job
     from launch.config.plan import read
 
-    plan = read(config, "search")
+    plan = read(config, "search", own=True)
     job.run(plan, topologies=TOPOLOGY.value, only=ONLY.value, with_scaling=SCALING.value)
 
 

@@ -39,7 +39,7 @@ class Programs:
         if batch > plan.settings.data.train_examples:
             raise UsageError(f"--topology={name} has more devices than there are train images")
         self.shape, classes = plan.form()
-        self.space = plan.space(classes)
+        self.space = plan.space(classes, self.shape)
         images = unseen_images(plan.settings, self.shape, classes)
         self.programs = plan.supernet(self.space, images, devices)
         params = self.space.initial_weights(plan.key, self.shape)

@@ -1,7 +1,7 @@
 """A config, read once: `plan(config)` checks it and builds what a job is made of."""
 
 import dataclasses
-import math
+import functools
 
 import jax
 import numpy as np
@@ -9,7 +9,6 @@ import numpy as np
 from bnao_jax import cost, data, oneshot
 from bnao_jax.data import ImageData, StreamedData
 from bnao_jax.decisions import DRAWS_PER_ROUND
-from bnao_jax.parallel import memory
 from bnao_jax.settings import SettingError
 from bnao_jax.spaces import shipped
 from bnao_jax.spaces.space import Space
@@ -17,8 +16,10 @@ from bnao_jax.strategies import shipped as strategies
 from bnao_jax.strategies.strategy import Strategy
 from bnao_jax.training.standalone import Standalone, make_standalone
 from launch.command import UsageError
-from launch.config import schema, systems
+from launch.config import memory, schema, systems
 from launch.config.schema import Config
+
+IMAGES = (32, 32, 3)  # where a config has none
 
 
 def plan(config, *jobs) -> "Plan":
@@ -31,16 +32,21 @@ def plan(config, *jobs) -> "Plan":
     Raises:
       UsageError: it names the first field that cannot be.
     """
-    read_plan = read(config, *jobs)
+    read_plan = read(config, *jobs, own=True)
     read_plan.check()
     systems.check(read_plan)
     return read_plan
 
 
-def read(config, *jobs) -> "Plan":
-    """The plan of a config whose fields are checked one by one alone: that of a job long done."""
+def read(config, *jobs, own=False) -> "Plan":
+    """The plan of a config whose fields are checked one by one alone: that of a job long done.
+
+    `own`: whether the user has named it, and not a folder: then a space that is code is run.
+    """
     settings, text = schema.read(config, *jobs), config.to_json_best_effort(indent=2)
-    return Plan(settings, text, systems.read(config, read) if settings.job == "systems" else {})
+    read_search, is_one = functools.partial(read, own=own), settings.job != "systems"
+    searches = {} if is_one else systems.read(config, read_search)
+    return Plan(settings, text, searches, settings.space.name if own else "")
 
 
 def named(what, function, *args, **kwargs):
@@ -65,11 +71,13 @@ class Plan:
       settings: all of them.
       text: the config as JSON, for others to read.
       systems: plans of the searches that are compared, by name.
+      code: the place of the space that is code and may be run; see `shipped.make`.
     """
 
     settings: Config
     text: str
     systems: dict = dataclasses.field(default_factory=dict)
+    code: str = ""
 
     def replace(self, **settings) -> "Plan":
         """The plan with other settings at the top, or other sections."""
@@ -80,13 +88,21 @@ class Plan:
         """The random key of the seed."""
         return jax.random.key(self.settings.seed)
 
-    def space(self, classes=10) -> Space:
-        """The search space in a network for so many classes; ten where no images are read yet."""
-        settings = self.settings
+    def space(self, classes=10, image_shape=None) -> Space:
+        """The search space in a network for so many classes; ten where no images are read yet.
+
+        A space that is a module needs the form of the images, which is read where it is not given.
+        """
+        settings, is_module = self.settings, self.settings.space.is_module
+        if is_module and image_shape is None:
+            image_shape = IMAGES
+            if settings.data is not None:
+                image_shape, classes = named("config.data", settings.data.form)
+        size = settings.network, classes, image_shape
         try:
-            return shipped.make(settings.space, settings.network, classes)
+            return shipped.make(settings.space, *size, code=self.code)
         except SettingError as error:
-            raise UsageError(f"config.network.{error}") from None
+            raise UsageError(f"config.{'space' if is_module else 'network'}.{error}") from None
         except ValueError as error:
             raise UsageError(f"config.network or config.space: {error}") from None
 
@@ -119,13 +135,15 @@ class Plan:
         self.check_images(images)
         return images
 
-    def limit(self, cost_of, latency_of=None):
+    def limit(self, space: Space, image_shape, latency_of=None):
         """`pool -> bool[P]`, or None without a limit; `latency_of(pool)` is in seconds."""
         search = self.settings.search
         return cost.limit(
-            cost_of,
+            lambda pool: space.cost(pool, image_shape),
             max_params=search.max_params,
             max_macs=search.max_macs,
+            max_cost=search.max_cost,
+            own_cost_of=lambda pool: space.own_cost(pool, image_shape),
             max_latency=None if latency_of is None else search.max_latency,
             latency_of=latency_of,
         )
@@ -208,7 +226,7 @@ class Plan:
         else:
             strategies, baseline = (search.strategy,), self.settings.random_baseline.others
             named("config.search", search.check_supernet, supernet)
-        named("config.search", search.check_space, space.decisions, baseline=baseline)
+        named("config.search", search.check_space, space, baseline=baseline)
         if "nao" in strategies and search.rounds > 1:
             named("config.nao", self.settings.nao.check_pool, search.initial)
 
@@ -219,12 +237,8 @@ class Plan:
                 f"config.data: the labels know {classes} class; a search needs at least 2"
             )
         named("config.data", self.settings.data.check_form, image_shape)
-        there, space = memory(jax.local_devices()[0]), self.space(classes)
-        for names, least in self._needs(space, image_shape).items():
-            if least > there:
-                raise UsageError(
-                    f"{names} needs at least {least / 1e9:,.1f} GB; there are {there / 1e9:,.1f} GB"
-                )
+        space = self.space(classes, image_shape)
+        memory.check(self, space, image_shape)
         supernet = self.settings.supernet
         if supernet is not None and supernet.sampler == "constrained":
             pool = np.asarray(space.decisions.random(self.key, DRAWS_PER_ROUND))
@@ -250,34 +264,10 @@ class Plan:
             )
         section = settings.standalone
         auxiliary = bool(section) and getattr(settings, section).auxiliary
-        space = self.space(images.classes)
+        space = self.space(images.classes, images.image_shape)
         named(
             f"config.{section or 'space'}",
             space.check_images,
             images.image_shape,
             auxiliary=auxiliary,
         )
-
-    def _needs(self, space, image_shape):
-        """Least bytes on a device by the fields that ask for them; the programs take more."""
-        settings, devices = self.settings, len(self.devices())
-        side = lambda n: n if settings.network.stem == "cifar" else -(-n // 8)
-        maps = 2 * side(image_shape[0]) * side(image_shape[1]) * space.channels  # bfloat16
-        # weights, gradients and momentum, float32
-        needs = {
-            "network with config.space and the classes of config.data": 12 * space.least_weights()
-        }
-        if not settings.data.streamed:
-            needs["data.valid_examples"] = settings.data.valid_examples * math.prod(image_shape)
-        if settings.scoring is not None:
-            scored = min(settings.scoring.batch_size, self.scored_examples)
-            needs["scoring.batch_size"] = scored * maps
-        for name, section in settings.trainings.items():
-            if name in ("supernet", settings.standalone):
-                needs[f"{name}.batch_size"] = section.batch_size // devices * maps
-        strategy = getattr(settings.search, "strategy", None)
-        if strategy in ("nao", "bonas"):
-            size = settings.search.population_size, space.decisions.length
-            least = getattr(settings, strategy).least_bytes(*size)
-            needs |= {f"{strategy}.{name}": number for name, number in least.items()}
-        return {f"config.{name}": number for name, number in needs.items()}

@@ -4,6 +4,7 @@
 images, network, training steps, architectures, and how what was found is trained and judged.
 """
 
+import dataclasses
 import json
 import re
 
@@ -26,7 +27,7 @@ ALIKE = {
     "images that score (config.scoring.images)": lambda s: s.scoring.images,
     **{
         f"config.search.{name}": lambda s, name=name: getattr(s.search, name)
-        for name in ("max_params", "max_macs", "max_latency")
+        for name in ("max_params", "max_macs", "max_cost", "max_latency")
     },
 }
 
@@ -102,4 +103,4 @@ def check(plan):
 def of_seed(plan, seed):
     """A search's plan with another seed, in the config that its folder receives too."""
     text = json.dumps(json.loads(plan.text) | {"seed": seed}, indent=2)
-    return type(plan)(plan.replace(seed=seed).settings, text)
+    return dataclasses.replace(plan.replace(seed=seed), text=text, systems={})

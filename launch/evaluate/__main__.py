@@ -18,6 +18,8 @@ Flags:
   --arch=NAME|TEXT|PATH     as in launch.train; only for the folder of a search
   --data_dir=FOLDER --path=FILE
                             where the images are now, if not where the job found them
+  --code=PLACE              of a space that is a module of your own, FILE.py:CLASS or
+                            package.module:CLASS: a folder's word alone runs no code
 
 Prints one JSON object: top1, top5 and loss (nats), images, top1_of_class, and what was measured; a
 table for reading goes to standard error.
@@ -39,6 +41,7 @@ AVERAGE = flags.DEFINE_bool("average", True, "Whether to use the running mean of
 ARCH = flags.DEFINE_string("arch", None, "Architecture, for the folder of a search.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "TFDS's folder.")
 PATH = flags.DEFINE_string("path", None, "File or folder of images.")
+CODE = flags.DEFINE_string("code", "", "Place of the folder's space, where that is code.")
 
 
 def main():
@@ -56,6 +59,7 @@ def main():
         arch=ARCH.value,
         data_dir=DATA_DIR.value,
         path=PATH.value,
+        code=CODE.value,
     )
     print(accuracy.table(measures), file=sys.stderr)
     print(json.dumps(measures))

@@ -20,19 +20,19 @@ AT_ONCE = 500  # images in memory
 
 
 def evaluate(
-    folder, *, checkpoint, split, statistics, batch_size, average, arch, data_dir, path
+    folder, *, checkpoint, split, statistics, batch_size, average, arch, data_dir, path, code=""
 ) -> dict:
     """What `launch.evaluate` prints; its flags are explained there."""
     folder = pathlib.Path(folder).expanduser()
     config = workdir.read_config(folder)
-    plan = read(config, "search", "rank", "study", "train")
+    plan = trained.allowed(read(config, "search", "rank", "study", "train"), code)
     moved = {name: at for name, at in (("data_dir", data_dir), ("path", path)) if at}
     plan = plan.replace(data=dataclasses.replace(plan.settings.data, **moved))
     settings = plan.settings
     if settings.job == "train":
         if arch is not None:
             raise UsageError(f"--arch: --workdir={folder} holds the network of one architecture")
-        source = trained.load(folder, checkpoint)
+        source = trained.load(folder, checkpoint, code)
         state = source.state if average else source.state._replace(average=())
         number, statistics = source.number, statistics or STORED
         apply = lambda images, given: source.network.apply(
@@ -83,7 +83,7 @@ def _shared(folder, plan, text):
     if not params:
         raise UsageError(f"--workdir={folder}: its checkpoint holds no shared weights")
     image_shape, classes = plan.form()
-    space = plan.space(classes)
+    space = plan.space(classes, image_shape)
     path = tuple(space.decisions.parse(text).tolist())
     supernet = space.supernet(plan.settings.network.jax_dtype)
     apply = lambda params, images: supernet.apply({"params": params}, images, path)

@@ -11,6 +11,8 @@ Flags:
   --batch_sizes=N,N         a program for each; "any" is one for all sizes
   --platforms=NAME,NAME     what the programs run on: cpu, cuda, tpu, rocm
   --average=True|False      whether to take the running mean of the weights, if there is one
+  --code=PLACE              of a space that is a module of your own, FILE.py:CLASS or
+                            package.module:CLASS: a folder's word alone runs no code
 
 The folder receives architecture.json (its text form, space, cost, image form), weights.safetensors,
 network_any.stablehlo and so on (programs from weights and images uint8[B, H, W, C] to logits), and
@@ -29,6 +31,7 @@ CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Which 
 BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["any"], "Batch sizes, or any.")
 PLATFORMS = flags.DEFINE_list("platforms", ["cpu", "cuda", "tpu"], "Platforms of the programs.")
 AVERAGE = flags.DEFINE_bool("average", True, "Whether to take the running mean of the weights.")
+CODE = flags.DEFINE_string("code", "", "Place of the folder's space, where that is code.")
 
 
 def main():
@@ -43,6 +46,7 @@ def main():
         batch_sizes=BATCH_SIZES.value,
         platforms=PLATFORMS.value,
         average=AVERAGE.value,
+        code=CODE.value,
     )
 
 

@@ -40,11 +40,14 @@ class Trained(NamedTuple):
     number: int
 
 
-def load(folder, which=BEST) -> Trained:
+def load(folder, which=BEST, code="") -> Trained:
     """Reads a network.
 
-    `which`: "best", the checkpoint that did best on validation images, or the newest, if there were
-    none; or "newest".
+    Args:
+      folder: of its training.
+      which: "best", the checkpoint that did best on validation images, or the newest, if there were
+        none; or "newest".
+      code: the place of its space, where that is code; see `allowed`.
 
     Raises:
       UsageError: the folder holds no training, or no checkpoint that can be read, or files that do
@@ -67,7 +70,8 @@ def load(folder, which=BEST) -> Trained:
         *(params, statistics, (), np.int32(checkpoint.arrays["final/step"])),
         average=part("average") or (),
     )
-    space = plan.space(facts["classes"])
+    plan = allowed(plan, code)
+    space = plan.space(facts["classes"], facts["image_shape"])
     architecture = named("config.arch", space.decisions.parse, plan.settings.arch)
     network = plan.network(space, architecture, "train")
     images = np.zeros((1, *facts["image_shape"]), np.float32)
@@ -75,6 +79,21 @@ def load(folder, which=BEST) -> Trained:
         variables = {"params": weights, "batch_stats": statistics}
         check_fit(folder, lambda v: network.apply(v, images, given=True), variables)
     return Trained(plan, facts, network, state, checkpoint.number)
+
+
+def allowed(plan, code) -> Plan:
+    """The plan of a folder with the place of its space, if that is code: the user's word for it.
+
+    Raises:
+      UsageError: the space is not code, or the place cannot be one.
+    """
+    if not code:
+        return plan
+    settings = plan.settings.space
+    if not settings.is_code:
+        raise UsageError(f"--code={code}: the space of the folder is {settings.name!r}")
+    named("--code", dataclasses.replace, settings, name=code)
+    return dataclasses.replace(plan, code=code)
 
 
 def check_fit(folder, apply, weights):

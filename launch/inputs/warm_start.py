@@ -9,7 +9,7 @@ from launch.inputs.trained import NEWEST, part_of, read_checkpoint
 from launch.run import workdir
 
 ALIKE = (
-    *("space.name", "space.operations", "space.nodes", "space.channel_choice"),
+    *("space.name", "space.settings", "space.operations", "space.nodes", "space.channel_choice"),
     *("network.channels", "network.stem"),
 )
 

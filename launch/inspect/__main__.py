@@ -56,7 +56,7 @@ SAMPLES = flags.DEFINE_integer(
 )
 ARCH = flags.DEFINE_string("arch", None, "One architecture, layer by layer.")
 PICTURE = flags.DEFINE_string("picture", None, "File for a picture of it.")
-IMAGES, CLASSES = (32, 32, 3), 10  # where a config has no images
+CLASSES = 10  # where a config has no images
 
 
 def main():
@@ -70,13 +70,13 @@ def main():
     if PICTURE.value and ARCH.value is None:
         raise command.UsageError("--picture goes with --arch")
     batches = [_batch(text) for text in BATCH_SIZES.value]
-    from launch.config.plan import read
+    from launch.config.plan import IMAGES, read
     from launch.inspect import tables
 
     tables.check_picture(PICTURE.value)
-    plan = read(config)
+    plan = read(config, own=True)
     shape, classes = plan.form() if plan.settings.data is not None else (IMAGES, CLASSES)
-    space = plan.space(classes)
+    space = plan.space(classes, shape)
     if SPACE.value:
         tables.show_space(plan, space, shape, SAMPLES.value)
     elif ARCH.value is not None:

@@ -15,7 +15,7 @@ from launch.plots import cells as cell_pictures
 from launch.plots import style
 
 PICTURES = (".png", ".svg", ".pdf")
-LIMITS = ("max_params", "max_macs", "max_latency")  # not every job has all
+LIMITS = ("max_params", "max_macs", "max_cost", "max_latency")  # not every job has all
 WIDTH = 120  # characters of a line that is not for a terminal
 
 
@@ -26,13 +26,16 @@ def show_space(plan, space, image_shape, size):
     table = _table(f"{size:,} random architectures of {space.decisions.name}", "cost", *QUANTILES)
     for name, values in spread(cost_of(pool)).items():
         table.add_row(name, *(f"{value:,}" for value in values))
+    if space.own_cost is not None:
+        values = np.quantile(space.own_cost(pool, image_shape), list(QUANTILES.values()))
+        table.add_row("own cost", *(f"{value:,.0f}" for value in values))
     _print(table)
     search = plan.settings.search
     if search is not None and (limits := limits_of(search)):
         latency_of = None
         if getattr(search, "max_latency", None) is not None:
             latency_of = latencies.load_latencies(search, space, image_shape).predict
-        share = float(np.mean(plan.limit(cost_of, latency_of)(pool)))
+        share = float(np.mean(plan.limit(space, image_shape, latency_of)(pool)))
         doubt = "" if share else "; a search would hardly find an architecture"
         print(f"Within {limits}: {100 * share:.2f} %{doubt}")
 

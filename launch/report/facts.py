@@ -26,6 +26,7 @@ SHOWN = 5  # architectures, where the search is not finished
 LIMITS = {
     "search.max_params": "parameters",
     "search.max_macs": "multiply-adds",
+    "search.max_cost": "own cost",
     "search.max_latency": "s predicted latency",
 }
 DRAWS = 4_096  # random architectures that estimate the share within a limit
@@ -182,7 +183,9 @@ def _share_within_limits(run):
         return None
     (height, width, channels), classes = data.FORMS[name]
     shape = (height // shrink, width // shrink, channels)
-    space = dataclasses.replace(run.space, classes=classes)
+    space = run.space
+    if space.classes != classes:
+        space = dataclasses.replace(space, classes=classes)
     fields = {field.split(".")[1]: run.field(field) for field in LIMITS}
     latency_of = None
     if fields["max_latency"] is not None:
@@ -196,7 +199,8 @@ def _share_within_limits(run):
         except (OSError, ValueError, UsageError):
             return None
     cost_of = lambda pool: space.cost(pool, shape)
-    accept = limit(cost_of, **fields, latency_of=latency_of)
+    own_cost_of = lambda pool: space.own_cost(pool, shape)
+    accept = limit(cost_of, **fields, latency_of=latency_of, own_cost_of=own_cost_of)
     pool = np.asarray(space.decisions.random(jax.random.key(0), DRAWS))
     return float(np.mean(accept(pool)))
 

@@ -21,18 +21,19 @@ from launch.run import workdir
 HERE = pathlib.Path(__file__).parent
 
 
-def report(folder, others=(), truth=None) -> pathlib.Path:
+def report(folder, others=(), truth=None, code="") -> pathlib.Path:
     """Writes report.html and the pictures of a search into its folder; returns the page's path.
 
     Args:
       folder: of the search.
       others: folders of searches to compare it with.
+      code: the place of the space, where that is code; without it no cells are drawn.
       truth: (path, column) of known accuracies, as `launch.truth` reads it; or None.
 
     Raises:
       UsageError: there is no search, or the folder cannot be written.
     """
-    run, *compared = [search_folder.read(path) for path in (folder, *others)]
+    run, *compared = [search_folder.read(path, code) for path in (folder, *others)]
     accuracies = None if truth is None else facts.truth_of(run, *truth)
     pictures = run.folder / workdir.PICTURES
     try:

@@ -118,8 +118,8 @@ class Run(NamedTuple):
         return self.folder.resolve().name
 
 
-def read(folder) -> Run:
-    """What is in a folder.
+def read(folder, code="") -> Run:
+    """What is in a folder; `code` is the place of its space, where that is code.
 
     Raises:
       UsageError: it is no folder, or there is nothing of a search in it.
@@ -135,7 +135,7 @@ def read(folder) -> Run:
     return Run(
         folder,
         config,
-        _space(config, missing),
+        _space(folder, config, code, missing),
         pool=_architectures(folder, workdir.POOL, missing),
         baseline=rows_of(folder, workdir.BASELINE, _judged, missing if compared else []),
         rounds=[row for row in rows if row["phase"] == "round"],
@@ -208,7 +208,7 @@ def _architectures(folder, name, missing):
     )
 
 
-def _space(config, missing):
+def _space(folder, config, code, missing):
     """The space that a config names; None, with a note, where it names none."""
     if not config:
         return None
@@ -219,7 +219,11 @@ def _space(config, missing):
             if name.startswith(f"{section}.")
         }
         space, network = SpaceSettings(**of("space")), NetworkSettings(**of("network"))
-        return make(space, network, ANY_CLASSES)
+        shape, classes = None, ANY_CLASSES
+        if space.is_module:
+            facts = workdir.read_network(folder)
+            shape, classes = tuple(facts["image_shape"]), facts["classes"]
+        return make(space, network, classes, shape, code=code)
     except BAD_VALUE as error:
-        missing.append(f"{workdir.CONFIG} names no network: {error}")
+        missing.append(f"the search space is not known: {error}")
         return None

@@ -145,7 +145,7 @@ class Job:
         self.identity = folder and _identity(folder)
         self.devices = plan.devices()
         self.train_part, self.valid_part = plan.settings.data.parts(images, plan.settings.seed)
-        self.space = plan.space(images.classes)
+        self.space = plan.space(images.classes, images.image_shape)
         self.decisions = self.space.decisions
         self.cost_of = lambda pool: self.space.cost(pool, images.image_shape)
         self.progress = None

@@ -30,7 +30,7 @@ def run(plan, folder, *, restart=False) -> int:
     def finished(folder):
         done = says_finished(folder)
         if done and not (folder / workdir.REPORT).exists():
-            report(plan.settings.search, folder)
+            report(plan, folder)
         return done
 
     # Looked up when it is called: tests watch it.
@@ -38,14 +38,14 @@ def run(plan, folder, *, restart=False) -> int:
     return jobs.run(make, plan, folder, finished=finished, restart=restart)
 
 
-def report(settings, folder):
+def report(plan, folder):
     """Makes the report of a finished search, if it is wanted; says so where that fails."""
-    if not settings.report:
+    if not plan.settings.search.report:
         return
     try:
         from launch.report import page
 
-        print(f"Report: {page.report(folder)}", flush=True)
+        print(f"Report: {page.report(folder, code=plan.code)}", flush=True)
     except Exception as error:  # whatever it is, the search is done and kept
         lines = " ".join(str(error).split()) or type(error).__name__
         print(f"warning: there is no report: {lines}; python -m launch.report tries again")
@@ -86,7 +86,7 @@ class Search(TrainingJob):
         settings = self.settings.search
         self.latencies = self.load_latencies()
         latency_of = self.latencies and self.latencies.predict
-        self.accept = plan.limit(self.cost_of, latency_of)
+        self.accept = plan.limit(self.space, images.image_shape, latency_of)
         self.strategy = plan.strategy(self.space, self.accept)
         keys = jax.random.split(plan.key, 6)
         self.initial_key, self.begin_key, self.search_key = keys[:3]
@@ -133,7 +133,7 @@ class Search(TrainingJob):
         self.baseline.train()
         self.finish(self.finals())
         if self.folder is not None:
-            report(self.settings.search, self.folder)
+            report(self.plan, self.folder)
 
     def weights(self, progress):
         """Shared weights, and the training states of networks alone that are under way."""

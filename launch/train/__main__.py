@@ -44,13 +44,13 @@ def main():
     from launch.train import job as train_job
     from launch.train.taken import take
 
-    plan.read(config, "train")
+    plan.read(config, "train", own=True)
     if architectures.is_folder(text):
         taken = take(config, text, command.given_fields())
         if taken and not run_flags.PROCESS.value:
             values = ", ".join(f"{name}={value!r}" for name, value in taken.items())
             print(f"From {text}: {values}", flush=True)
-    config.arch = architectures.named(plan.read(config, "train"), text)
+    config.arch = architectures.named(plan.read(config, "train", own=True), text)
     return run_flags.run_job(train_job.run, config, "train")
 
 

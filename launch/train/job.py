@@ -39,14 +39,11 @@ def check_macs(plan, images):
     """Raises UsageError where the network exceeds the mobile setting on loaded images."""
     if not plan.settings.data.streamed or (most := plan.settings.train.max_macs) is None:
         return
-    space = plan.space(images.classes)
+    space = plan.space(images.classes, images.image_shape)
     architecture = space.decisions.parse(plan.settings.arch)[None]
-
-    def macs(channels):
-        narrow = dataclasses.replace(space, channels=channels)
-        return int(narrow.cost(architecture, images.image_shape).macs[0])
-
-    if (counted := macs(space.channels)) > most:
+    macs_in = lambda space: int(space.cost(architecture, images.image_shape).macs[0])
+    macs = lambda channels: macs_in(dataclasses.replace(space, channels=channels))
+    if (counted := macs_in(space)) > most:
         narrower = range(space.channels - space.channels % 2, 1, -2)
         fitting = next((n for n in narrower if macs(n) <= most), None)
         way = "" if fitting is None else f"--config.network.channels={fitting} is within it, "

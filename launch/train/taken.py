@@ -4,10 +4,11 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from bnao_jax.spaces import imported
 from launch.command import UsageError
 from launch.run import workdir
 
-SPACE = ("name", "operations", "nodes", "channel_choice")
+SPACE = ("name", "settings", "operations", "nodes", "channel_choice")
 WHERE = ("data_dir", "path", "shrink")  # of images of the same name
 IMAGES = ("name", *WHERE, "split", "flip", "pad", "cutout")
 SIZE = ("channels", "cells", "stem", "dtype")
@@ -45,6 +46,12 @@ def take(config, folder, given) -> dict:
             except (TypeError, ValueError):
                 raise UsageError(f"--arch={folder}: its {workdir.CONFIG} is damaged") from None
 
+    theirs = _section(before, "space").get("name")
+    if imported.is_place(str(theirs)) and "space.name" not in given:
+        raise UsageError(
+            f"--arch={folder}: its space is code, which is not run unless you name it: "
+            f"--config.space.name={theirs}"
+        )
     section("space", SPACE)
     images = _section(before, "data").get("name")
     if "image_size" in config.data or "data.name" in given or images is None:

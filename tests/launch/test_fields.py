@@ -11,7 +11,7 @@ from tiny import cells
 from bnao_jax.spaces.nao.supernet import Supernet
 from configs import quickstart
 from launch.command import UsageError
-from launch.config import schema
+from launch.config import memory, schema
 from launch.config.plan import plan, read
 
 
@@ -86,5 +86,5 @@ def test_least_memory_is_no_more_than_the_weights():
     make = lambda key: Supernet(space).init(key, np.zeros((1, 32, 32, 3)), architecture)["params"]
     weights = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(make, jax.random.key(0))))
     assert 0.8 * weights < space.least_weights() < weights
-    needs = plan(config)._needs(space, (32, 32, 3))
+    needs = memory.needs(plan(config), space, (32, 32, 3))
     assert 12 * space.least_weights() in needs.values()  # with gradients and momentum, float32

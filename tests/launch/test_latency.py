@@ -76,7 +76,7 @@ def test_no_architecture_of_a_search_exceeds_the_limit(config):
     space = job.space()
     predict, model, pool, _ = latencies.load_latencies(job.settings.search, space, (8, 8, 1))
     assert len(pool) == COUNT and model.error < 0.05
-    accept = job.limit(lambda pool: space.cost(pool, (8, 8, 1)), predict)
+    accept = job.limit(space, (8, 8, 1), predict)
     pool = space.decisions.sample(jax.random.key(0), 20, accept=accept)
     slow = space.features(pool)[:, [0, 3]].sum(1)
     assert (slow <= 1).all()  # at most one separable convolution, of eight edges

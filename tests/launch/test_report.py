@@ -356,14 +356,15 @@ def test_what_is_no_search_is_refused(tmp_path):
 def test_a_report_that_fails_loses_nothing(tmp_path, monkeypatch, capsys):
     from launch.search import job as search_job
 
-    def fail(folder):
+    def fail(folder, **named):
         raise RuntimeError("no\nink")
 
     monkeypatch.setattr(page, "report", fail)
-    settings = plan(tiny()).settings.search
+    settings = plan(tiny())
     search_job.report(settings, tmp_path)
     assert capsys.readouterr().out == ""  # it was not wanted
-    search_job.report(dataclasses.replace(settings, report=True), tmp_path)
+    wanted = dataclasses.replace(settings.settings.search, report=True)
+    search_job.report(settings.replace(search=wanted), tmp_path)
     assert "warning: there is no report: no ink; python -m launch.report" in capsys.readouterr().out
 
 
@@ -373,7 +374,7 @@ def test_a_finished_search_gets_the_report_it_lacks(folder, tmp_path, capsys, mo
     path, config = tmp_path / "mine", tiny()
     shutil.copytree(folder, path, ignore=shutil.ignore_patterns("report*"))
     reports = []
-    monkeypatch.setattr(page, "report", lambda folder: reports.append(folder) or folder)
+    monkeypatch.setattr(page, "report", lambda folder, **_: reports.append(folder) or folder)
     config.update(json.loads((path / "config.json").read_text()))
     config.search.report = True
     for _ in range(2):

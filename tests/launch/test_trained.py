@@ -134,6 +134,7 @@ def test_the_auxiliary_head_is_not_exported(tmp_path):
         "space": config.space.to_dict() | {"nodes": 1},
         "network": config.network.to_dict(),
         **dict(arch="0 4 1 4 1 4 0 4", classes=10, mean=[0.5], std=[0.5]),
+        "image_shape": [32, 32, 1],
     }
     network, normalise = bundle.module(facts)
     assert normalise(np.full((1, 1, 1, 1), 255, np.uint8)).item() == 1
@@ -284,5 +285,5 @@ def test_a_search_is_no_training(searched, tmp_path):
     with pytest.raises(ArchitectureError):
         bundle.module(
             {"space": {"name": "nasbench201"}, "network": {"channels": 2, "cells": 1}, "arch": "x"}
-            | {"classes": 3}
+            | {"classes": 3, "image_shape": [8, 8, 1]}
         )

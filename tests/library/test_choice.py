@@ -13,8 +13,8 @@ from bnao_jax.choice import (
     along,
     collection,
     decisions_of,
-    places_of,
 )
+from bnao_jax.places import places_of
 
 WIDTH = 3
 IMAGES = np.random.default_rng(0).normal(size=(6, 4, 4, WIDTH)).astype(np.float32)
@@ -229,7 +229,7 @@ class Wrong(nn.Module):
         ),
         (
             lambda x: Choice({"a": Chain(), "b": nn.Dense(5)}, name="outer")(x),
-            "'outer/a/layer0' stands inside an option of the choice 'outer'",
+            "'layer0' stands inside an option of the choice 'outer'",
         ),
         (
             lambda x: (

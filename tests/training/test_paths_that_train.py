@@ -71,7 +71,7 @@ def test_paths_that_are_not_in_the_pool_train_and_do_not_count(key):
 @functools.cache
 def counter(devices, path_per_device):
     """Training of a net whose logits are a row of one matrix, whatever the image."""
-    pick = lambda params, images, a, _: jnp.tile(params["rows"][a], (len(images), 1))
+    pick = lambda params, images, a, *_: jnp.tile(params["rows"][a], (len(images), 1))
     masks = lambda params, a: {"rows": (jnp.arange(len(POOL)) == a[0])[:, None]}
     settings = recipe(
         batch_size=devices,

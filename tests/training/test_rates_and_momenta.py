@@ -106,7 +106,7 @@ STEPS, RATE, MOMENTUM = 4, 0.5, 0.9
 def train_along(rules, groups=None, **options):
     """The weights after each of four steps of one image, and which row each trained."""
     draws = sampler.uniform()
-    apply = lambda params, images, a, _: jnp.tile(params["rows"][a[0]][None], (len(images), 1))
+    apply = lambda params, images, a, *_: jnp.tile(params["rows"][a[0]][None], (len(images), 1))
     every = lambda params, a: {"rows": jnp.ones((1, 1), bool)}
     recipe = Recipe(
         batch_size=1,

@@ -152,7 +152,7 @@ def test_supernet_on_one_and_two_devices(key, quick_compilation):
     params = initialize(Supernet(outline), jax.random.key(2), any_images, jnp.asarray(pool[0]))
     params = jax.device_get(params)  # each run donates its own copy
     net = Supernet(outline, axis_name=AXIS)
-    apply = lambda params, images, architecture, drop_path: net.apply(
+    apply = lambda params, images, architecture, drop_path, _: net.apply(
         {"params": params}, images, architecture, drop_path=drop_path
     )
     augmentation = data.Augmentation((0.5,) * 3, (0.3,) * 3, pad=1)
