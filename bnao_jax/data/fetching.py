@@ -56,7 +56,9 @@ def fetched(
     except requests.RequestException as error:  # an OSError, too
         raise DataError(f"{url} cannot be fetched: {_reason(error)}") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
+        part = path.with_name(f"{path.name}.part")
+        kept = f"; {part} keeps what has come" if part.is_file() else ""
+        raise DataError(f"{path} cannot be written: {error.strerror or error}{kept}") from None
     return path
 
 

@@ -2,9 +2,11 @@
 
 import concurrent.futures
 import dataclasses
+import errno
 import hashlib
 import http.server
 import io
+import os
 import re
 import tarfile
 import threading
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from bnao_jax import data
-from bnao_jax.data import cifar
+from bnao_jax.data import cifar, fetching
 
 
 def archive_of(name, train, test, missing=()):
@@ -143,6 +145,30 @@ def test_the_next_start_goes_on(server, tmp_path):
     server.requests.clear()
     assert len(data.load("cifar10", data_dir=tmp_path).train_labels) == 20
     assert server.requests == ["bytes=16384-"] and names(tmp_path) == [FILE]
+
+
+def test_a_full_disk_is_one_line_and_what_has_come_is_kept(server, tmp_path, monkeypatch):
+    real, left = open, [30_000]
+
+    class Full(io.FileIO):
+        def write(self, piece):
+            left[0] -= len(piece)
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(piece)
+
+    def opened(path, mode):
+        return (
+            Full(path, mode.replace("b", "")) if str(path).endswith(".part") else real(path, mode)
+        )
+
+    monkeypatch.setattr(fetching, "open", opened, raising=False)
+    with pytest.raises(data.DataError, match="No space left on device; .*part keeps") as error:
+        data.load("cifar10", data_dir=tmp_path)
+    assert "\n" not in str(error.value) and names(tmp_path) == [f"{FILE}.part"]
+    left[0] = 10**9  # there is room again
+    assert len(data.load("cifar10", data_dir=tmp_path).train_labels) == 20
+    assert server.requests[-1] == "bytes=16384-" and names(tmp_path) == [FILE]
 
 
 @pytest.mark.parametrize("ranges", [True, False])

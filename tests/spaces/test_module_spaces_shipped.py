@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shufflenet_by_choice import ShuffleNet
 
 from bnao_jax.spaces import shipped
 from bnao_jax.spaces.mobilenet import MobileNet
@@ -15,6 +16,7 @@ from bnao_jax.spaces.quantised import (
     rounded,
 )
 from bnao_jax.spaces.shipped import NetworkSettings, SpaceSettings
+from bnao_jax.spaces.shufflenet.space import ShuffleNetSpace
 from configs import dynamic, mobilenet, quantised
 from launch.command import UsageError
 from launch.config.plan import plan
@@ -69,6 +71,14 @@ def test_sizes_of_mobilenets_are_those_of_their_layers():
         found = space.cost(space.decisions.parse(text)[None], SHAPE)
         expected = mobile_cost(kernels, expansions, **MOBILE, n=5)
         assert (found.params[0], found.macs[0]) == expected
+
+
+def test_shufflenet_by_choice_costs_what_the_hand_written_formulas_say():
+    ours, theirs = ModuleSpace(ShuffleNet(10, 4, 1), SHAPE), ShuffleNetSpace(4, 1, 10, "cifar")
+    pool = theirs.decisions.sample(jax.random.key(0), 5)
+    found, expected = ours.cost(pool, SHAPE), theirs.cost(pool, SHAPE)
+    assert found.params.tolist() == expected.params.tolist()
+    assert found.macs.tolist() == expected.macs.tolist()
 
 
 def test_the_published_networks_have_their_sizes():

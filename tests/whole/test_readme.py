@@ -1,5 +1,6 @@
 """What the READMEs show is run, and what they name is there."""
 
+import os
 import re
 import subprocess
 import sys
@@ -30,10 +31,17 @@ every = pytest.mark.parametrize("name", TEXTS)
 
 
 @pytest.mark.parametrize(("name", "code"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
-def test_python_examples_run(name, code):
+def test_python_examples_run(name, code, tmp_path):
     if code.strip() == TO_COME:
         pytest.skip(f"{name} has no example yet")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    for of, other in EXAMPLES:
+        if of == name and (file := re.match(r"# (\w+\.py)\n", other)):  # what others import
+            (tmp_path / file[1]).write_text(other)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    done = subprocess.run(
+        *([sys.executable, "-c", code],),
+        **dict(cwd=ROOT, env=environment, capture_output=True, text=True),
+    )
     assert done.returncode == 0, done.stderr
 
 
