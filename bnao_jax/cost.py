@@ -77,6 +77,8 @@ def limit(
     """
     if max_params is max_macs is max_cost is max_latency is None:
         return None
+    if max_cost is not None and own_cost_of is None:
+        raise ValueError(f"max_cost={max_cost}: the space has no cost of its own")
 
     def accept(pool):
         cost, within = cost_of(pool), np.ones(len(pool), bool)

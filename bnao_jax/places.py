@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from bnao_jax.choice import (
@@ -97,7 +98,8 @@ def options_of(choice) -> list[nn.Module]:
 def of_arrays(args, kwargs):
     """Shapes of the arrays among arguments, and a function that puts arrays in their places."""
     leaves, structure = jax.tree.flatten((args, kwargs))
-    places = [at for at, leaf in enumerate(leaves) if hasattr(leaf, "shape")]
+    is_array = lambda leaf: isinstance(leaf, (jax.Array, np.ndarray, jax.ShapeDtypeStruct))
+    places = [at for at, leaf in enumerate(leaves) if is_array(leaf)]
     shapes = [jax.ShapeDtypeStruct(leaves[at].shape, leaves[at].dtype) for at in places]
 
     def put(arrays):
@@ -114,7 +116,8 @@ def once_for_equals(compute, option, args, kwargs, known):
     shapes, put = of_arrays(args, kwargs)
     try:
         constants, structure = jax.tree.flatten(put([None] * len(shapes)))
-        key = option, str(structure), tuple(constants), tuple((s.shape, s.dtype) for s in shapes)
+        constants = tuple((type(value), value) for value in constants)
+        key = option, structure, constants, tuple((s.shape, s.dtype) for s in shapes)
         hash(key)
     except TypeError:  # lists of modules
         return compute(option, shapes, put)

@@ -14,8 +14,11 @@ import pathlib
 import sys
 import traceback
 
+import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
+from bnao_jax.choice import ChoiceError
 from bnao_jax.settings import SettingError
 from bnao_jax.spaces.module_space import ModuleSpace
 
@@ -53,7 +56,7 @@ def _hashable(value):
 
 
 @functools.lru_cache(maxsize=32)  # a plan makes its space wherever it needs it
-def make(name, text, *, classes, image_shape, dtype) -> ModuleSpace:
+def make(name, text, *, classes, image_shape, dtype, check=True) -> ModuleSpace:
     """The space of the module at a place.
 
     Args:
@@ -62,6 +65,7 @@ def make(name, text, *, classes, image_shape, dtype) -> ModuleSpace:
       classes: number of classes; a field `classes` of the module receives it.
       image_shape: (H, W, C).
       dtype: of maps and products; a field `dtype` of the module receives it.
+      check: whether to trace a training step too: what fails there is said before any work.
 
     Raises:
       SettingError: the place holds no such module, or it knows no such field.
@@ -77,7 +81,9 @@ def make(name, text, *, classes, image_shape, dtype) -> ModuleSpace:
     try:
         space = ModuleSpace(kind(**given | fields), image_shape)
         made = space.classes
-    except ValueError:
+        if check:
+            jax.eval_shape(functools.partial(_trained, space))
+    except (ChoiceError, SettingError):
         raise
     except Exception as error:  # whatever the module raises
         raise SettingError(f"name={name!r}: {_where(error, name)}{_said(error)}") from None
@@ -87,6 +93,15 @@ def make(name, text, *, classes, image_shape, dtype) -> ModuleSpace:
             "`classes` of the module receives their number"
         )
     return space
+
+
+def _trained(space):
+    """Shared weights and logits, as a training step traces them."""
+    images = jnp.zeros((2, *space.image_shape))
+    net, path = space.supernet(jnp.float32), jnp.zeros(space.decisions.length, jnp.int32)
+    params = net.init(jax.random.key(0), images, path)["params"]
+    rngs = {"dropout": jax.random.key(0)}
+    return params, net.apply({"params": params}, images, path, train=True, rngs=rngs)
 
 
 @functools.cache
@@ -104,7 +119,7 @@ def load(name) -> type[nn.Module]:
         if error.filename is not None:
             raise SettingError(f"{what}: {_where(error, name)}{_said(error)}") from None
         raise SettingError(f"{what}: there is no file {place} in {pathlib.Path.cwd()}") from None
-    except Exception as error:  # whatever the code raises
+    except (Exception, SystemExit) as error:  # whatever the code raises
         raise SettingError(f"{what}: {_where(error, name)}{_said(error)}") from None
     found = getattr(module, kind, None)
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
@@ -116,10 +131,16 @@ def load(name) -> type[nn.Module]:
 
 
 def _file(place):
-    """The module in a file; what lies beside it can be imported."""
+    """The module in a file."""
     path = pathlib.Path(place).expanduser().resolve()
     if not path.is_file():
         raise FileNotFoundError
+    return _run(path)
+
+
+@functools.cache
+def _run(path):
+    """The module in the file of a path, run once; what lies beside it can be imported."""
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"

@@ -22,7 +22,7 @@ from bnao_jax.choice import Choice
 from bnao_jax.nn import layers
 
 KERNELS, EXPANSIONS = (3, 5, 7), (3, 6)
-SKIP = "skip"
+SKIP, MOST_LAYERS = "skip", 100
 
 
 class MBConv(nn.Module):
@@ -80,11 +80,14 @@ class MobileNet(nn.Module):
     @nn.compact
     def __call__(self, images, train=False):
         """Logits float32[B, classes] of normalised images `[B, H, W, C]`."""
+        sizes = self.widths, self.depths, self.strides
+        if len({*map(len, sizes)}) > 1 or sum(self.depths) > MOST_LAYERS:
+            most = f"with {MOST_LAYERS} layers at most"
+            raise ValueError(f"widths, depths and strides are of equal lengths, {most}")
         x = layers.to_maps(images, self.dtype)
         stem = layers.ConvNorm(self.stem, stride=self.stem_stride, name="stem")
         x = MBConv(self.first, 3, 1, name="first")(jax.nn.relu6(stem(x)))
-        stages = zip(self.widths, self.depths, self.strides, strict=True)
-        for stage, (width, depth, stride) in enumerate(stages):
+        for stage, (width, depth, stride) in enumerate(zip(*sizes, strict=True)):
             for n in range(depth):
                 step = 1 if n else stride
                 options = {

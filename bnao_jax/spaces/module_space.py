@@ -22,6 +22,7 @@
 `oneshot.OneShot(space, ...)` and `search.search` take it as any other.
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -34,21 +35,30 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from bnao_jax.choice import Place, along, check_shapes, decisions_of
+from bnao_jax.choice import ChoiceError, Place, along, check_shapes, decisions_of
 from bnao_jax.cost import Layer, macs_in
 from bnao_jax.decisions import ArchitectureError, Decisions
 from bnao_jax.graph import Wire
-from bnao_jax.nn import layers
-from bnao_jax.nn.initialization import OWN, overlay
+from bnao_jax.nn.initialization import overlay
 from bnao_jax.places import checked, of_arrays, once_for_equals, options_of, visiting
+from bnao_jax.spaces.module_path import STATISTICS, Path, norms_of, told
 from bnao_jax.spaces.space import Space
 
-STATISTICS = "batch_stats"
-# What a module may say better than it is derived; see `Space`.
-OVERRIDDEN = (
-    *("layers", "macs", "least_weights", "inherit", "graph", "wires", "effective", "features"),
-    *("own_cost", "strata", "connected", "split"),
-)
+# What a module may say better than it is derived, by methods of these parameters; see `Space`.
+OVERRIDDEN = {
+    "layers": ("pool", "image_shape"),
+    "macs": ("image_shape",),
+    "least_weights": (),
+    "inherit": ("shared", "architecture", "params"),
+    "graph": (),
+    "wires": ("architecture",),
+    "effective": ("pool",),
+    "features": ("pool",),
+    "own_cost": ("pool", "image_shape"),
+    "strata": ("pool",),
+    "connected": ("pool",),
+    "split": ("seed",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +122,10 @@ class ModuleSpace(Space):
 
     def __post_init__(self):
         object.__setattr__(self, "image_shape", tuple(map(int, self.image_shape)))
-        for name in OVERRIDDEN:
-            if callable(getattr(type(self.module), name, None)):
+        for name, parameters in OVERRIDDEN.items():
+            method = getattr(type(self.module), name, None)
+            known = inspect.isfunction(method) and tuple(inspect.signature(method).parameters)
+            if known == ("self", *parameters):
                 object.__setattr__(self, name, getattr(self.module, name))
         self.decisions  # noqa: B018  what cannot be is said at once
 
@@ -172,18 +184,19 @@ class ModuleSpace(Space):
     def network(self, architecture, dtype, **heads):
         if unknown := heads.keys() - set(self.heads):
             raise ValueError(f"{self.name} has no {min(unknown)}")
-        space = ModuleSpace(self.module.clone(**heads), self.image_shape) if heads else self
-        return Path(space, tuple(int(choice) for choice in architecture), dtype)
+        architecture = tuple(int(choice) for choice in architecture)
+        return Path(self, architecture, dtype, heads=tuple(heads.items()))
 
     @functools.lru_cache(maxsize=8)  # noqa: B019  spaces are few
     def statistics(self, architecture=None):
         """Shapes of "batch_stats" of a path int[D], or of all."""
 
         def init():
-            return self.module.init(jax.random.key(0), jnp.zeros(self._images.shape))
+            images = jnp.zeros(self._images.shape)
+            return self.module.init(jax.random.key(0), images, **told(self.module, False))
 
         one = contextlib.nullcontext() if architecture is None else along(self.places, architecture)
-        with one, nn.intercept_methods(_norms(False, None)):
+        with one, nn.intercept_methods(norms_of(False, None)):
             return jax.eval_shape(init).get(STATISTICS, {})
 
     def on_path(self, params, architecture):
@@ -251,112 +264,6 @@ class ModuleSpace(Space):
             raise ValueError(f"{self.name} is made for images {self.image_shape}")
 
 
-class Path(nn.Module):
-    """A module with choices as this library calls supernets and networks.
-
-    Attributes:
-      space: of the module.
-      architecture: a tuple of D integers: the network of it alone; None: the supernet.
-      dtype: of the images.
-      axis_name: device axis of batch statistics, None for each device's own.
-    """
-
-    space: ModuleSpace
-    architecture: tuple[int, ...] | None
-    dtype: jnp.dtype = jnp.float32
-    axis_name: str | None = None
-
-    initialization = OWN
-
-    @nn.compact
-    def __call__(self, images, architecture=None, *, train=False, drop_path=None, given=False):
-        """Returns logits float32[B, classes].
-
-        Args:
-          images: normalised images `[B, H, W, C]`.
-          architecture: of a supernet: a tuple of D integers, or int32[D], possibly traced.
-          train: passed to the module, where it takes it.
-          drop_path: None.
-          given: normalise with the statistics in "batch_stats" instead of the batch's own, which
-            are written there where the collection is mutable.
-        """
-        if drop_path is not None:
-            raise ValueError(f"{self.space.decisions.name} has no drop path")
-        architecture = architecture if self.architecture is None else self.architecture
-        self.space.decisions.check_known(architecture)
-        module, places = self.space.module, self.space.places
-        takes = inspect.signature(type(module).__call__).parameters
-        arguments = {"train": train} if "train" in takes else {}
-        streams = {name: self.make_rng(name) for name in self.scope.rngs}
-        with along(places, architecture), nn.intercept_methods(_norms(given, self.axis_name)):
-            if self.is_initializing():
-                y, variables = module.init_with_output(streams, images, **arguments)
-                for kind in {"params", STATISTICS} & set(variables):
-                    self._put(kind, variables[kind])
-                return y
-            held = self.variables.get(STATISTICS, {}) if given else self._zeros()
-            variables = {"params": self.variables["params"], STATISTICS: held}
-            y, changed = module.apply(
-                variables,
-                images.astype(self.dtype),
-                rngs=streams,
-                mutable=[] if given else [STATISTICS],
-                **arguments,
-            )
-        if not given and self.is_mutable_collection(STATISTICS):
-            self._put(STATISTICS, changed.get(STATISTICS, {}))
-        return y.astype(jnp.float32)
-
-    def _put(self, kind, tree):
-        for name, value in tree.items():
-            self.put_variable(kind, name, value)
-
-    def _zeros(self):
-        shapes = self.space.statistics(self.architecture)
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-
-def _norms(given, axis_name):
-    """An interceptor that lets norms use given statistics, or record the batch's own.
-
-    Norms are `nn.BatchNorm` and this library's `layers.Norm`.
-    """
-    within = []  # the norms that run alone, which are not to be intercepted again
-
-    def run(call, args, kwargs, context):
-        norm = context.module
-        is_flax = isinstance(norm, nn.BatchNorm)
-        if within or not (is_flax or isinstance(norm, layers.Norm)):
-            return call(*args, **kwargs)
-        if norm.is_initializing():
-            if not is_flax:  # which makes no room for them
-                shape = jnp.zeros((2, args[0].shape[0]))
-                norm.put_variable(STATISTICS, "statistics", shape)
-            return call(*args, **kwargs)
-        within.append(norm)
-        try:
-            return normalised(norm, args[0], kwargs, is_flax)
-        finally:
-            within.pop()
-
-    def normalised(norm, x, kwargs, is_flax):
-        own = dict(use_running_average=None, momentum=0.0) if is_flax else {}
-        alone = norm.copy(parent=None, axis_name=axis_name, **own)
-        kinds = ("params", STATISTICS) if given else ("params",)
-        variables = {kind: norm.variables[kind] for kind in kinds if kind in norm.variables}
-        kwargs = kwargs | ({"use_running_average": given} if is_flax else {"given": given})
-        y = alone.apply(variables, x, mutable=not given and [STATISTICS], **kwargs)
-        if given:
-            return y
-        y, changed = y
-        if norm.is_mutable_collection(STATISTICS):
-            for name, value in changed[STATISTICS].items():
-                norm.put_variable(STATISTICS, name, value)
-        return y
-
-    return run
-
-
 # Costs.
 
 
@@ -382,25 +289,49 @@ def counted(module, images) -> Counted:
     Raises:
       ChoiceError: choices that cannot be.
     """
-    found, known, of_options = {}, {}, {}
+    found, known, outputs_of, params, macs = {}, {}, {}, {}, collections.Counter()
 
     def visit(choice, args, kwargs):
-        costs, outputs = [], []
-        for option in options_of(choice):
-            shapes, macs, y = once_for_equals(_cost_of, option, args, kwargs, known)
-            costs.append((_size(shapes.get("params", {})), macs))
+        path, outputs = tuple(choice.path), []
+        for n, option in enumerate(options_of(choice)):
+            shapes, cost, y = once_for_equals(_cost_of, option, args, kwargs, known)
             outputs.append(y)
+            params[path, n] = _size(shapes.get("params", {}))
+            if not choice.is_initializing():
+                if (path, n) in macs and STATISTICS in shapes:
+                    raise ChoiceError(
+                        f"the choice {'/'.join(path)!r} is called twice, and its options have "
+                        "norms: each call has statistics of its own, and needs a choice of its own"
+                    )
+                macs[path, n] += cost
         check_shapes(choice, outputs)
-        of_options[tuple(choice.path)] = jax.tree.leaves(outputs[0])[0].shape[1:], tuple(costs)
+        outputs_of[path] = outputs[0]
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), outputs[0])
 
-    with visiting(visit, found):
-        shapes, macs, y = _cost_of(module, *of_arrays((images,), {}))
-    places = checked(found.values(), module)
-    # A `Value` has neither output nor cost.
-    nothing = lambda place: ((), ((0, 0),) * len(place.options))
-    options = tuple(of_options.get(place.path, nothing(place)) for place in places)
-    return Counted(places, int(y.shape[-1]), (_size(shapes.get("params", {})), macs), options)
+    with nn.intercept_methods(norms_of(False, None)), visiting(visit, found):
+        shapes, around, y = _cost_of(module, *of_arrays((images,), told(module, False)))
+    places, name = checked(found.values(), module), type(module).__name__
+    if not hasattr(y, "shape") or len(y.shape) != 2 or y.shape[0] != 1:
+        given = jax.tree.map(lambda leaf: list(leaf.shape), y)
+        raise ChoiceError(f"{name} returns {given} for one image, not logits [1, classes]")
+    options = []
+    for place in places:  # a `Value` has neither output nor cost
+        costs = [(params.get((place.path, n), 0), macs[place.path, n]) for n in _numbers(place)]
+        options.append((_shape_of_one(outputs_of.get(place.path)), tuple(costs)))
+    base = _size(shapes.get("params", {})), around
+    return Counted(places, int(y.shape[-1]), base, tuple(options))
+
+
+def _numbers(place):
+    return range(len(place.options))
+
+
+def _shape_of_one(output):
+    """Height, width and channels of maps `[1, H, W, C]` or `[C, H, W, 1]`."""
+    shape = () if output is None else jax.tree.leaves(output)[0].shape
+    if len(shape) == 4 and shape[0] != 1 and shape[3] == 1:
+        return (*shape[1:3], shape[0])
+    return shape[1:]
 
 
 def _cost_of(module, arrays, put):

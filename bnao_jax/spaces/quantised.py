@@ -28,7 +28,7 @@ from bnao_jax.nn.convolution import convolve
 from bnao_jax.nn.depthwise_and_pooling import max_pool, output_size
 from bnao_jax.nn.initialization import parameter
 
-BITS = (1, 2, 3, 4)
+BITS, MOST_BLOCKS = (1, 2, 3, 4), 100
 
 
 def rounded(x, bits):
@@ -102,6 +102,8 @@ class QuantisedResNet(nn.Module):
     @nn.compact
     def __call__(self, images, train=False):
         """Logits float32[B, classes] of normalised images `[B, H, W, C]`."""
+        if self.depth * len(self.widths) > MOST_BLOCKS:
+            raise ValueError(f"{MOST_BLOCKS} blocks are the most")
         x = layers.to_maps(images, self.dtype)
         sides = self.stem_kernel, self.stem_stride, self.stem_kernel // 2
         x = layers.relu(layers.ConvNorm(self.stem, *sides, name="stem")(x))

@@ -122,6 +122,10 @@ def make(
       ValueError: sizes that cannot be, or code that may not be run.
     """
     if space.is_module:
+        if image_shape is None:
+            raise ValueError(f"the space {space.name!r} needs the shape of images")
+        if space.is_code and code and not imported.is_place(code):
+            raise ValueError(f"{code!r} is not of the form FILE.py:CLASS or package.module:CLASS")
         if space.is_code and not code:
             raise ValueError(
                 f"the space {space.name!r} is code, which is not run unless the user names it: "
@@ -133,6 +137,7 @@ def make(
             classes=classes,
             image_shape=tuple(image_shape),
             dtype=network.jax_dtype,
+            check=space.is_code,
         )
     kind = named(space.name)
     if network.stem not in kind.stems:

@@ -143,7 +143,7 @@ class Plan:
             max_params=search.max_params,
             max_macs=search.max_macs,
             max_cost=search.max_cost,
-            own_cost_of=lambda pool: space.own_cost(pool, image_shape),
+            own_cost_of=space.own_cost and (lambda pool: space.own_cost(pool, image_shape)),
             max_latency=None if latency_of is None else search.max_latency,
             latency_of=latency_of,
         )

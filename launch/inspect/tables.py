@@ -22,22 +22,23 @@ WIDTH = 120  # characters of a line that is not for a terminal
 def show_space(plan, space, image_shape, size):
     """Prints the costs of random architectures, and the share within the limits of a search."""
     pool = np.asarray(space.decisions.random(jax.random.key(0), size))
-    cost_of = lambda pool: space.cost(pool, image_shape)
+    search, accept = plan.settings.search, None
+    if search is not None and limits_of(search):
+        latency_of = None
+        if getattr(search, "max_latency", None) is not None:
+            latency_of = latencies.load_latencies(search, space, image_shape).predict
+        accept = plan.limit(space, image_shape, latency_of)
     table = _table(f"{size:,} random architectures of {space.decisions.name}", "cost", *QUANTILES)
-    for name, values in spread(cost_of(pool)).items():
+    for name, values in spread(space.cost(pool, image_shape)).items():
         table.add_row(name, *(f"{value:,}" for value in values))
     if space.own_cost is not None:
         values = np.quantile(space.own_cost(pool, image_shape), list(QUANTILES.values()))
         table.add_row("own cost", *(f"{value:,.0f}" for value in values))
     _print(table)
-    search = plan.settings.search
-    if search is not None and (limits := limits_of(search)):
-        latency_of = None
-        if getattr(search, "max_latency", None) is not None:
-            latency_of = latencies.load_latencies(search, space, image_shape).predict
-        share = float(np.mean(plan.limit(space, image_shape, latency_of)(pool)))
+    if accept is not None:
+        share = float(np.mean(accept(pool)))
         doubt = "" if share else "; a search would hardly find an architecture"
-        print(f"Within {limits}: {100 * share:.2f} %{doubt}")
+        print(f"Within {limits_of(search)}: {100 * share:.2f} %{doubt}")
 
 
 def limits_of(search) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from bnao_jax import data, sampler
 from bnao_jax.cost import limit
 from bnao_jax.search import SearchSettings
+from bnao_jax.spaces.module_space import ModuleSpace
 from launch.command import UsageError
 from launch.config.plan import named
 from launch.inputs import latencies
@@ -184,7 +185,10 @@ def _share_within_limits(run):
     (height, width, channels), classes = data.FORMS[name]
     shape = (height // shrink, width // shrink, channels)
     space = run.space
-    if space.classes != classes:
+    if isinstance(space, ModuleSpace):  # which is made for its images
+        if (space.image_shape, space.classes) != (shape, classes):
+            return None
+    else:
         space = dataclasses.replace(space, classes=classes)
     fields = {field.split(".")[1]: run.field(field) for field in LIMITS}
     latency_of = None
@@ -199,6 +203,8 @@ def _share_within_limits(run):
         except (OSError, ValueError, UsageError):
             return None
     cost_of = lambda pool: space.cost(pool, shape)
+    if fields["max_cost"] is not None and space.own_cost is None:
+        return None
     own_cost_of = lambda pool: space.own_cost(pool, shape)
     accept = limit(cost_of, **fields, latency_of=latency_of, own_cost_of=own_cost_of)
     pool = np.asarray(space.decisions.random(jax.random.key(0), DRAWS))

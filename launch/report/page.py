@@ -33,7 +33,9 @@ def report(folder, others=(), truth=None, code="") -> pathlib.Path:
     Raises:
       UsageError: there is no search, or the folder cannot be written.
     """
-    run, *compared = [search_folder.read(path, code) for path in (folder, *others)]
+    run = search_folder.read(folder, code)
+    alike = run.config.get("space.name")
+    compared = [search_folder.read(path, code, named=alike) for path in others]
     accuracies = None if truth is None else facts.truth_of(run, *truth)
     pictures = run.folder / workdir.PICTURES
     try:

@@ -19,6 +19,7 @@ from launch.config.schema import fields_of
 from launch.report.damaged_json import BAD_VALUE, MOST, number, object_of, rows_of
 from launch.run import workdir
 
+LARGEST = 2**16  # side of images, or number of classes
 LONGEST_TEXT = 2_000  # characters of an architecture
 ANY_CLASSES = 10  # where the number of classes does not matter
 
@@ -118,14 +119,17 @@ class Run(NamedTuple):
         return self.folder.resolve().name
 
 
-def read(folder, code="") -> Run:
-    """What is in a folder; `code` is the place of its space, where that is code.
+def read(folder, code="", named=None) -> Run:
+    """What is in a folder.
+
+    `code` is the place of its space, where that is code and, if given, `named` so.
 
     Raises:
       UsageError: it is no folder, or there is nothing of a search in it.
     """
     folder, missing = pathlib.Path(folder).expanduser(), []
     config = _config(folder, missing)
+    code = code if named in (None, config.get("space.name")) else ""
     rows = rows_of(folder, workdir.METRICS, _metrics, missing)
     of_search = any(name.startswith("search.") for name in config)
     if not (rows or of_search or (folder / workdir.POOL).is_file()):
@@ -223,6 +227,8 @@ def _space(folder, config, code, missing):
         if space.is_module:
             facts = workdir.read_network(folder)
             shape, classes = tuple(facts["image_shape"]), facts["classes"]
+            if not all(type(n) is int and 0 < n <= LARGEST for n in (*shape, classes)):
+                raise ValueError(f"{workdir.NETWORK} is damaged")
         return make(space, network, classes, shape, code=code)
     except BAD_VALUE as error:
         missing.append(f"the search space is not known: {error}")

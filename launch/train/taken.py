@@ -4,11 +4,11 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from bnao_jax.spaces import imported
+from bnao_jax.spaces import imported, shipped
 from launch.command import UsageError
 from launch.run import workdir
 
-SPACE = ("name", "settings", "operations", "nodes", "channel_choice")
+SPACE = ("name", "operations", "nodes", "channel_choice")
 WHERE = ("data_dir", "path", "shrink")  # of images of the same name
 IMAGES = ("name", *WHERE, "split", "flip", "pad", "cutout")
 SIZE = ("channels", "cells", "stem", "dtype")
@@ -47,12 +47,15 @@ def take(config, folder, given) -> dict:
                 raise UsageError(f"--arch={folder}: its {workdir.CONFIG} is damaged") from None
 
     theirs = _section(before, "space").get("name")
-    if imported.is_place(str(theirs)) and "space.name" not in given:
+    named = "space.name" in given or config.space.name == theirs
+    if imported.is_place(str(theirs)) and not named:
         raise UsageError(
             f"--arch={folder}: its space is code, which is not run unless you name it: "
             f"--config.space.name={theirs}"
         )
     section("space", SPACE)
+    if config.space.name not in shipped.SPACES:
+        section("space", ("settings",))
     images = _section(before, "data").get("name")
     if "image_size" in config.data or "data.name" in given or images is None:
         return taken

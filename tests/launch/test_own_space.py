@@ -14,9 +14,11 @@ from bnao_jax import saved
 from bnao_jax.settings import SettingError
 from bnao_jax.spaces import imported, shipped
 from bnao_jax.spaces.shipped import NetworkSettings, SpaceSettings
+from configs import cifar_train
 from launch.command import UsageError
 from launch.config.plan import plan, read
 from launch.evaluate import accuracy
+from launch.train import taken
 
 NET = """
 import pathlib
@@ -175,6 +177,21 @@ def test_a_folder_alone_runs_no_code(folder, searched, trained, place, tmp_path)
         status == 0 and "is not run unless" not in (strange[searched] / "report.html").read_text()
     )
     assert (copy / "runs").read_text() == "1"  # and once
+
+
+def test_a_limit_of_a_cost_that_there_is_not_is_one_line(place):
+    of = "--config=quickstart", f"--config.space.name={place}", "--config.search.max_cost=5"
+    status, _, error = play_command("inspect", *of, "--space", "--samples=9")
+    assert status == 2 and "max_cost=5: the space has no cost of its own" in error
+
+
+def test_a_config_file_may_name_the_code_too(searched, place):
+    config = cifar_train.get_config()
+    config.space.name = place
+    assert taken.take(config, searched, set())["space.settings"] == "width=6"
+    config = cifar_train.get_config()
+    config.space.name = "shufflenet"
+    assert "space.settings" not in taken.take(config, searched, {"space.name"})
 
 
 def test_it_is_inspected(place):

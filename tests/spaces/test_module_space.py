@@ -204,6 +204,81 @@ def test_a_network_alone_is_trained():
     assert 0.2 <= measures.accuracy <= 1 and np.isfinite(measures.loss)
 
 
+def of(call, **fields):
+    """A module whose call that is."""
+    return type("Net", (nn.Module,), {"__call__": nn.compact(call), **fields})()
+
+
+def linear(x):
+    return nn.Dense(5)(x.mean((1, 2)))
+
+
+def test_a_choice_that_is_called_twice_costs_twice_and_has_its_weights_once():
+    def call(self, images):
+        x, choice = (
+            nn.Dense(4)(images),
+            Choice({"a": nn.Dense(4), "b": nn.Conv(4, (3, 3))}, name="c"),
+        )
+        return linear(choice(choice(x)))
+
+    cost = ModuleSpace(of(call), SHAPE).cost(np.array([[0], [1]]), SHAPE)
+    around = 64 * 12 + 20
+    assert cost.macs.tolist() == [around + 2 * 64 * 16, around + 2 * 64 * 9 * 16]
+    assert cost.params.tolist() == [16 + 25 + 20, 16 + 25 + 9 * 16 + 4]
+
+
+def test_how_a_module_wants_to_be_called_does_not_matter():
+    def call(self, images, train):  # without a default
+        x = nn.BatchNorm()(x=nn.Dense(4)(images))  # not told what to use
+        return linear(Choice({"a": nn.Dense(4), "b": lambda x: x}, name="c")(x))
+
+    space = ModuleSpace(of(call), SHAPE)
+    params = space.initial_weights(jax.random.key(0), SHAPE)
+    y, changed = space.supernet(jnp.float32).apply(
+        {"params": params}, IMAGES, jnp.array([1]), train=True, mutable=["batch_stats"]
+    )
+    assert y.shape == (4, 5) and set(changed["batch_stats"]) == {"BatchNorm_0"}
+
+
+def twice_a_norm(self, images):
+    norm, x = nn.BatchNorm(), Choice({"a": nn.Dense(4), "b": nn.Dense(4)}, name="c")(images)
+    return linear(norm(x) + norm(2 * x))
+
+
+def twice_a_choice_with_norms(self, images):
+    x, choice = nn.Dense(4)(images), Choice({"a": Block(1), "b": Block(3)}, name="c")
+    return linear(choice(choice(x, True), True))
+
+
+def not_pooled(self, images):
+    return Choice({"a": nn.Dense(5), "b": nn.Dense(5)}, name="c")(images)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (twice_a_norm, "the norm 'BatchNorm_0' is called twice"),
+        (twice_a_choice_with_norms, "the choice 'c' is called twice, and its options have norms"),
+        (not_pooled, r"Net returns \[1, 8, 8, 5\] for one image, not logits"),
+    ],
+)
+def test_what_would_go_wrong_later_is_said_at_once(call, message):
+    with pytest.raises(ChoiceError, match=message):
+        ModuleSpace(of(call), SHAPE)
+
+
+def test_methods_of_the_same_name_and_parameters_take_a_places_part():
+    def call(self, images):
+        return linear(Choice({"a": nn.Dense(4), "b": nn.Dense(4)}, name="c")(images))
+
+    fields = dict(layers=lambda self: 2, features=lambda self, x: x)
+    fields["strata"] = lambda self, pool: pool.sum(1)
+    space, pool = ModuleSpace(of(call, **fields), SHAPE), np.array([[1], [0]])
+    assert space.strata(pool).tolist() == [1, 0]
+    assert space.features(pool).tolist() == [[0, 1], [1, 0]]  # that of the module is another
+    assert space.cost(pool, SHAPE).macs.shape == (2,)
+
+
 def test_what_does_not_fit_is_named():
     with pytest.raises(ChoiceError, match="Dense has no Choice"):
         ModuleSpace(nn.Dense(3), SHAPE)

@@ -73,6 +73,12 @@ def test_sizes_of_mobilenets_are_those_of_their_layers():
         assert (found.params[0], found.macs[0]) == expected
 
 
+def test_layers_have_their_shapes():
+    pool = SPACES["mobilenet"].decisions.parse("k5e3 skip k7e6")[None]
+    shapes = [layer.shape for layer in SPACES["mobilenet"].layers(pool, SHAPE)]
+    assert shapes == [(5,), (8, 8, 4), (8, 8, 4), (4, 4, 6)]
+
+
 def test_shufflenet_by_choice_costs_what_the_hand_written_formulas_say():
     ours, theirs = ModuleSpace(ShuffleNet(10, 4, 1), SHAPE), ShuffleNetSpace(4, 1, 10, "cifar")
     pool = theirs.decisions.sample(jax.random.key(0), 5)
