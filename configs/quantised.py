@@ -9,7 +9,7 @@ widths, and is that of the network of 3 bits throughout.
     python -m launch.search --config=configs/quantised.py:smoke
 
 Without a variant it is ImageNet, as a file of images of one's own; `smoke` walks the same way on
-CIFAR-10 with three blocks in minutes on two CPU cores.
+CIFAR-10 with three blocks, on a CPU.
 
     --config.search.max_cost=6782189568        as the network of 2 bits; of 4 bits: 27128758272
 """
