@@ -8,8 +8,8 @@ with `Choice` in bnao_jax/spaces/mobilenet.py. Training and search are those of 
 
 Without a variant it is ImageNet, as a file of images of one's own; `cifar` has numbers of our own
 for CIFAR-10, the stem and the first stage at full resolution; `smoke` walks the same way with five
-layers on a CPU, where compiling them takes a minute or two. configs/dynamic.py:mobilenet adds rates by complexity and
-separated momenta.
+layers on a CPU, where compiling them takes a minute or two. configs/dynamic.py:mobilenet adds rates
+by complexity and separated momenta.
 
     --config.space.settings="stem_stride=1, strides=(1, 2, 2, 1, 2, 1), depths=(2, 2, 2, 2, 2, 1)"
                                                another network; these are the fields of the module

@@ -1,5 +1,7 @@
 """Algorithm 1 alone: what it asks of its slots, keeps of their answers, and refuses of them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -210,6 +212,6 @@ def test_trained_rounds_out_of_range(key, trained_rounds):
 def test_settings_that_ask_for_more_than_there_is():
     settings = SearchSettings(initial=50, rounds=2, proposals=10)
     assert settings.population_size == SPACE.cardinality == 60
-    settings.check_space(SPACE, baseline=0)
+    settings.check_space(SimpleNamespace(decisions=SPACE), baseline=0)
     with pytest.raises(ValueError, match="ask for 61 different architectures; plain holds 60"):
-        settings.check_space(SPACE, baseline=1)
+        settings.check_space(SimpleNamespace(decisions=SPACE), baseline=1)

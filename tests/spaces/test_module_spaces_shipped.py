@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from shufflenet_by_choice import ShuffleNet
 
-from bnao_jax.spaces import shipped
+from bnao_jax.spaces import mobilenet, shipped
 from bnao_jax.spaces.mobilenet import MobileNet
 from bnao_jax.spaces.module_space import ModuleSpace
 from bnao_jax.spaces.quantised import (
@@ -17,7 +17,8 @@ from bnao_jax.spaces.quantised import (
 )
 from bnao_jax.spaces.shipped import NetworkSettings, SpaceSettings
 from bnao_jax.spaces.shufflenet.space import ShuffleNetSpace
-from configs import dynamic, mobilenet, quantised
+from configs import dynamic, quantised
+from configs import mobilenet as mobilenet_config
 from launch.command import UsageError
 from launch.config.plan import plan
 
@@ -116,7 +117,8 @@ MODULES = (
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_static_is_traced(module):
+def test_static_is_traced(module, monkeypatch):
+    monkeypatch.setattr(mobilenet, "KERNELS", (5,))  # six options take long to compile
     space = ModuleSpace(module, SHAPE)
     params = space.initial_weights(jax.random.key(0), SHAPE)
     traced = jax.jit(lambda params, row: losses(space, params, row))
@@ -171,7 +173,7 @@ def test_the_limit_of_the_own_cost_is_hard():
     within = space.own_cost(pool, shape) <= config.search.max_cost
     assert 0 < within.sum() < 200
     np.testing.assert_array_equal(accept(pool), within)
-    config = mobilenet.get_config("smoke")
+    config = mobilenet_config.get_config("smoke")
     config.search.max_cost = 5
     with pytest.raises(
         UsageError, match="max_cost=5: the space 'MobileNet' has no cost of its own"
