@@ -181,6 +181,26 @@ def test_a_search_without_anything_else():
     assert len(ended.population.pool) == 9 and np.isfinite(ended.population.scores).all()
 
 
+def test_shared_weights_train_with_dropout_and_are_scored_without():
+    told, rng = [], np.random.default_rng(0)
+
+    def call(self, images, train=False):
+        told.append(train)
+        x = nn.Dropout(0.5, deterministic=not train)(nn.Dense(4)(images))
+        return linear(Choice({"a": nn.Dense(4), "b": lambda x: x}, name="c")(x))
+
+    part = lambda n: (rng.integers(0, 255, (n, *SHAPE)).astype(np.uint8), np.arange(n) % 5)
+    settings = oneshot.SupernetSettings(epochs=1, batch_size=8)
+    space, pool = ModuleSpace(of(call), SHAPE), np.array([[0], [1]])
+    shared = oneshot.OneShot(space, part(16), part(10), capacity=2, settings=settings)
+    told.clear()
+    shared.train(1, pool)
+    assert True in told
+    told.clear()
+    shared.evaluate(1, pool)
+    assert told and True not in told
+
+
 def test_a_network_alone_is_trained():
     space, rng = SPACES["chain"], np.random.default_rng(0)
     images = rng.integers(0, 255, (24, *SHAPE)).astype(np.uint8)
