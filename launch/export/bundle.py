@@ -104,7 +104,7 @@ def _size(text):
     return int(text)
 
 
-def _readme(facts, name, sizes, code):
+def _readme(facts, name, sizes, code=""):
     height, width, channels = facts["image_shape"]
     batch = 2 if None in sizes else sizes[0]
     of_code = f", {code!r}" if code else ""

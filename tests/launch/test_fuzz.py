@@ -191,7 +191,7 @@ def test_any_config_that_a_file_may_give(changes, absent):
     ],
 )
 def test_what_would_fail_later_is_named(name, value, monkeypatch):
-    monkeypatch.setattr("launch.config.plan.memory", lambda device: 16e9)
+    monkeypatch.setattr("bnao_jax.parallel.memory", lambda device: 16e9)
     job, error = search_up_to_work(CONFIG, "--config.final.top=1", f"--config.{name}={value}")
     assert job is None
     assert f"config.{name}" in error or f"config.{name.split('.')[0]} with" in error
