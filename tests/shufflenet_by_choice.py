@@ -1,9 +1,10 @@
-"""The space of ShuffleNetV2 blocks written with `Choice`, to be timed beside the hand-written one.
+r"""The space of ShuffleNetV2 blocks written with `Choice`, to be timed beside the hand-written one.
 
     python -m launch.benchmark --config=configs/spos.py:smoke --only=train_step,compile
     python -m launch.benchmark --config=configs/spos.py:smoke --only=train_step,compile \
       --config.space.name=tests/shufflenet_by_choice.py:ShuffleNet \
-      --config.space.settings="channels=4, cells=1"
+      --config.space.settings="channels=4, cells=1" --config.supernet.sampler=whole_space \
+      --config.final.dropout=0.0
 """
 
 import jax.numpy as jnp
