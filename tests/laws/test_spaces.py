@@ -28,6 +28,7 @@ SPACES = {
 }
 # What may be None, and which of the spaces have it.
 OPTIONAL = {
+    "own_cost": (),
     "macs": {"shufflenet"},
     "strata": {"nasbench201"},
     "connected": {"nasbench201"},
