@@ -179,7 +179,7 @@ def test_a_damaged_pickle_is_not_run(place, data, number):
 
 
 def test_classes_that_no_machine_holds(place, monkeypatch):
-    monkeypatch.setattr("launch.config.plan.memory", lambda device: 16e9)
+    monkeypatch.setattr("bnao_jax.parallel.memory", lambda device: 16e9)
     path, _ = place
     path.write_bytes(archive(images=VALID["images"], labels=np.arange(20) * 10**8))
     config = quickstart.get_config()
