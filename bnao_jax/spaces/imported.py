@@ -22,8 +22,6 @@ from bnao_jax.choice import ChoiceError
 from bnao_jax.settings import SettingError
 from bnao_jax.spaces.module_space import ModuleSpace
 
-GIVEN = ("classes", "dtype")  # fields of a module that receive what the config says elsewhere
-
 
 def is_place(name) -> bool:
     """Whether a name is that of a place, FILE.py:CLASS or package.module:CLASS."""
