@@ -87,7 +87,7 @@ def continue_fit(
     numbers = jnp.asarray(count, jnp.int32), jnp.asarray(epochs, jnp.int32)
     rates = [jnp.asarray(x, jnp.float32) for x in (learning_rate, trade_off, clip, weight_decay)]
     tokens = tokens.astype(jnp.int32)
-    return _continue(controller, batch_size, fit, key, tokens, targets, *numbers, *rates)
+    return run_epochs(controller, batch_size, fit, key, tokens, targets, *numbers, *rates)
 
 
 def _check_targets(targets, count):
@@ -118,7 +118,7 @@ def _optimizer(learning_rate, clip, weight_decay):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _continue(
+def run_epochs(
     controller,
     batch_size,
     fit,

@@ -4,11 +4,45 @@ Shapes: T steps, B sequences, K tokens a step, M options at most of each, V voca
 Time leads.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax import lax
+
+UNROLL = 10  # steps of a loop's round on a GPU, whose kernels are launched together
+
+
+def _scan(step, start, xs, *, reverse=False):
+    """`lax.scan`; on CUDA all that a step reads is one array, and so is all that it writes.
+
+    A GPU starts a kernel for every array that a step cuts out or puts back. A CPU does not gain.
+    """
+    plain = functools.partial(lax.scan, step, reverse=reverse)
+    packed = functools.partial(_packed_scan, step, reverse)
+    return lax.platform_dependent(start, xs, cuda=packed, default=plain)
+
+
+def _packed_scan(step, reverse, start, xs):
+    join = lambda leaves: jnp.concatenate(leaves, axis=-1)
+
+    def split(packed, like):
+        leaves, structure = jax.tree.flatten(like)
+        ends = np.cumsum([leaf.shape[-1] for leaf in leaves])[:-1]
+        return jax.tree.unflatten(structure, jnp.split(packed, ends, axis=-1))
+
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
+    _, written = jax.eval_shape(step, start, one)
+
+    def packed_step(carry, read):
+        carry, ys = step(carry, split(read, one))
+        return carry, join(jax.tree.leaves(ys))
+
+    read = join(jax.tree.leaves(xs))
+    carry, packed = lax.scan(packed_step, start, read, reverse=reverse, unroll=UNROLL)
+    return carry, split(packed, written)
 
 
 def cell(gates, memory):
@@ -31,7 +65,7 @@ def _forward(inputs, kernel, hidden, memory):
         gates, hidden, after = cell(x + before @ kernel, memory)
         return (hidden, after), (hidden, after, gates)
 
-    _, (hiddens, memories, gates) = lax.scan(step, (hidden, memory), inputs)
+    _, (hiddens, memories, gates) = _scan(step, (hidden, memory), inputs)
     return hiddens, (kernel, hidden, memory, hiddens, memories, gates)
 
 
@@ -59,7 +93,7 @@ def _backward(residuals, d_hiddens):
         return (d_gates @ kernel.T, d_memory * f), d_gates
 
     start = jnp.zeros_like(hidden), jnp.zeros_like(memory)
-    (d_hidden, d_memory), d_inputs = lax.scan(
+    (d_hidden, d_memory), d_inputs = _scan(
         step, start, (d_hiddens, gates, memories_before, memories), reverse=True
     )
     d_kernel = jnp.einsum("tbh,tbg->hg", hiddens_before, d_inputs)

@@ -5,7 +5,7 @@ from flax import linen as nn
 
 from bnao_jax.nn import layers, operations
 from bnao_jax.nn.initialization import parameter
-from bnao_jax.nn.operations import SKIP, Operation
+from bnao_jax.nn.operations import Operation
 
 
 class Edge(nn.Module):
@@ -21,8 +21,8 @@ class Edge(nn.Module):
         name = operations.weights_name(self.operation, self.stride)
         if name is None:
             return operations.apply(self.operation, self.stride, x, {})[0]
-        units = 1 if name == SKIP else self.operation.units
-        weights = {name: [self._unit(n, name, x.shape[0], x.dtype) for n in range(units)]}
+        units = operations.unit_shapes(self.operation, self.stride, x.shape[0])
+        weights = {name: [self._unit(n, shapes, x.dtype) for n, shapes in enumerate(units)]}
         statistics = layers.recorded_statistics(self, given)
         y, used = operations.apply(
             self.operation, self.stride, x, weights, given=statistics, axis_name=self.axis_name
@@ -30,17 +30,7 @@ class Edge(nn.Module):
         layers.record_statistics(self, given, jnp.stack(used))
         return y
 
-    def _unit(self, n, name, c, dtype):
-        k = self.operation.kernel
-        if name == SKIP:
-            shapes = {"first": (c // 2, c), "second": (c // 2, c)}
-        elif self.operation.full:
-            shapes = {"kernel": (c, c, k, k)}
-        else:
-            shapes = {"depthwise": (c, k, k), "pointwise": (c, c)}
-        linear = {
-            key: parameter(self, f"unit{n}_{key}", *shape).astype(dtype)
-            for key, shape in shapes.items()
-        }
-        norm = {key: parameter(self, f"unit{n}_{key}", c) for key in ("scale", "offset")}
-        return {"linear": linear, "norm": norm}
+    def _unit(self, n, shapes, dtype):
+        own = lambda key, shape: parameter(self, f"unit{n}_{key}", *shape)
+        linear = {key: own(key, shape).astype(dtype) for key, shape in shapes["linear"].items()}
+        return {"linear": linear, "norm": {key: own(key, s) for key, s in shapes["norm"].items()}}

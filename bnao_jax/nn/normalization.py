@@ -6,21 +6,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bnao_jax.nn.joint_sums import AXES, joint_sums, wide
+from bnao_jax.nn.joint_sums import joint_sums, wide
 
 EPSILON = 1e-5
 
 
-def _mean(x, axis_name):
-    """Mean over all axes but the channels, over all devices of `axis_name`: `[C]`."""
-    mean = jnp.mean(x, AXES, dtype=wide(x.dtype))
-    return mean if axis_name is None else lax.pmean(mean, axis_name)
-
-
 def batch_statistics(x, axis_name=None):
-    """Mean and (biased) variance of each channel: float32[2, C]."""
-    mean = _mean(x, axis_name)
-    square = _mean(jnp.square(x.astype(wide(x.dtype))), axis_name)
+    """Mean and (biased) variance of each channel: float32[2, C].
+
+    Over all axes but the channels, over all devices of `axis_name`.
+    """
+    x = x.astype(wide(x.dtype))
+    means = joint_sums([x, jnp.square(x)]).T / (x.size // x.shape[0])
+    mean, square = means if axis_name is None else lax.pmean(means, axis_name)
     return jnp.stack([mean, jnp.maximum(square - jnp.square(mean), 0.0)])
 
 

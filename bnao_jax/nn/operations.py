@@ -56,6 +56,20 @@ def weights_name(operation, stride):
     return SKIP if operation == IDENTITY and stride == 2 else None
 
 
+def unit_shapes(operation, stride, width):
+    """The shapes of an operation's weights, as `apply` takes them: a list of units."""
+    if not operation.units:
+        return [_unit(width, first=(width // 2, width), second=(width // 2, width))]
+    k = operation.kernel
+    if operation.full:
+        return [_unit(width, kernel=(width, width, k, k))] * operation.units
+    return [_unit(width, depthwise=(width, k, k), pointwise=(width, width))] * operation.units
+
+
+def _unit(width, **linear):
+    return {"linear": linear, "norm": {"scale": (width,), "offset": (width,)}}
+
+
 def _linear_maps(operation, stride):
     """The linear map of each unit, as functions of (input, its weights)."""
     if operation == IDENTITY:

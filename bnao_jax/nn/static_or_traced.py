@@ -6,6 +6,7 @@ traced integer, settled while running (one program for all architectures).
 
 import operator
 
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -20,6 +21,18 @@ def choose(index, branches, *operands):
     if is_static(index):
         return branches[operator.index(index)](*operands)
     return lax.switch(index, branches, *operands)
+
+
+def pick(values, row):
+    """Entry `row` of a tuple of integers or of an array."""
+    return values[row] if is_static(row) and isinstance(values, tuple) else jnp.asarray(values)[row]
+
+
+def where(condition, yes, no):
+    """`yes` where the condition holds, else `no`; a known condition computes nothing."""
+    if is_static(condition):
+        return yes if condition else no
+    return jnp.where(condition, yes, no)
 
 
 def fold(steps, body, carry, *, static, reverse=False):

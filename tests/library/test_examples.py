@@ -7,7 +7,7 @@ import pytest
 
 MODULES = (
     *("sampler", "training.optimizer", "export", "controller", "surrogate", "choice"),
-    *("spaces.nao.supernet", "spaces.nao.network"),
+    *("nn.packing", "spaces.nao.supernet", "spaces.nao.network"),
     *("spaces.nasbench201.network", "spaces.shufflenet.network", "spaces.module_space"),
 )
 

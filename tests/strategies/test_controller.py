@@ -22,8 +22,8 @@ from bnao_jax.controller import (
     reconstruct,
 )
 from bnao_jax.controller.ascent import _ascend
-from bnao_jax.controller.fitting import _continue, shuffle
-from bnao_jax.controller.lstm import cell, lstm
+from bnao_jax.controller.fitting import run_epochs, shuffle
+from bnao_jax.controller.lstm import UNROLL, _packed_scan, cell, lstm
 from bnao_jax.controller.model import normalize
 
 # The settings and sizes of the package's example, so that all tests share its programs.
@@ -189,6 +189,21 @@ def test_lstm_gradient_is_that_of_autodiff():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # float32 sums of 12 to 60 terms
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_scan_for_cuda_is_that_of_jax(reverse):
+    """A round of several steps, the last not whole; what a step reads and writes as one array."""
+    hidden, ones, twos = normal((3, 4), (UNROLL + 3, 3, 1), (UNROLL + 3, 3, 4))
+
+    def step(carry, xs):
+        one, two = xs
+        carry = jnp.tanh(carry + one * two)
+        return carry, {"squared": carry**2, "first": carry[:, :1]}
+
+    packed = jax.jit(functools.partial(_packed_scan, step, reverse))(hidden, (ones, twos))
+    plain = jax.lax.scan(step, hidden, (ones, twos), reverse=reverse)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), packed, plain)
+
+
 @pytest.mark.parametrize("controller", [TOY, ODD], ids=["toy", "odd"])
 def test_random_parameters_never_emit_an_invalid_token(controller):
     first, options = np.array(controller.allowed).T
@@ -276,13 +291,13 @@ def test_other_sizes_rates_and_steps_share_one_program():
     _, tokens, targets = problem(1)
     run = functools.partial(quick_fit, TOY, jax.random.key(1), tokens, targets)
     ascend(TOY, params, tokens[:50], 1)
-    programs = _continue._cache_size(), _ascend._cache_size()
+    programs = run_epochs._cache_size(), _ascend._cache_size()
     run(epochs=1, count=100)
     run(epochs=np.int64(2), count=300, clip=1)
     run(epochs=0, trade_off=1, weight_decay=1, learning_rate=jnp.float32(0.1))
     for step_size in 2, 2.5, np.float64(3), jnp.float32(4):
         ascend(TOY, params, tokens[:50], step_size)
-    assert (_continue._cache_size(), _ascend._cache_size()) == programs
+    assert (run_epochs._cache_size(), _ascend._cache_size()) == programs
 
 
 def test_the_same_key_gives_the_same_fit_and_another_key_another():
@@ -303,13 +318,13 @@ def test_a_fit_may_be_cut_anywhere():
     _, tokens, targets = problem(0, 40)
     key = jax.random.key(2)
     params, losses = quick_fit(TOY, key, tokens, targets, epochs=5)
-    programs = _continue._cache_size()
+    programs = run_epochs._cache_size()
     state = begin_fit(TOY, key)
     for epochs in (1, 3, 1):
         state = continue_fit(
             TOY, state, key, tokens, targets, epochs=epochs, batch_size=32, learning_rate=3e-3
         )
-    assert _continue._cache_size() == programs
+    assert run_epochs._cache_size() == programs
     assert state.epoch == 5
     jax.tree.map(np.testing.assert_array_equal, (state.params, state.losses), (params, losses))
 

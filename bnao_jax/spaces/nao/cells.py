@@ -25,7 +25,9 @@ from jax import lax
 
 from bnao_jax.nn import layers, operations
 from bnao_jax.nn.layers import halve, norm, pointwise, relu
-from bnao_jax.nn.static_or_traced import choose, fold, is_static
+from bnao_jax.nn.packing import Packing
+from bnao_jax.nn.stacks import put, starts, take
+from bnao_jax.nn.static_or_traced import choose, fold, is_static, pick, where
 from bnao_jax.spaces.nao.outline import CELL_INPUTS, EDGES_PER_NODE, loose_ends
 
 NORMS = 2  # statistics kept for each edge: the most norms any operation has
@@ -38,30 +40,22 @@ class Path(NamedTuple):
       inputs: state that each edge reads, `[E]`.
       operations: operation of each edge, `[E]`.
       loose: whether no edge reads the state, `[S]`.
-      order: the loose states, then the others, `[S]`.
-      count: number of loose states.
     """
 
     inputs: tuple
     operations: tuple
     loose: tuple
-    order: tuple
-    count: int
 
 
 def static_path(inputs, choices) -> Path:
     """The path of choices that are numbers; hashable."""
-    inputs, choices = np.asarray(inputs), np.asarray(choices)
-    loose = loose_ends(inputs, len(inputs) // EDGES_PER_NODE)
-    order = np.argsort(~loose, stable=True)
-    as_tuple = lambda values: tuple(int(v) for v in values)
-    return Path(*map(as_tuple, (inputs, choices, loose, order)), int(loose.sum()))
+    loose = loose_ends(np.asarray(inputs), len(inputs) // EDGES_PER_NODE)
+    return Path(*(tuple(int(v) for v in values) for values in (inputs, choices, loose)))
 
 
 def traced_path(inputs, choices) -> Path:
     """The path of traced choices int32[E]."""
-    loose = loose_ends(inputs, inputs.shape[0] // EDGES_PER_NODE)
-    return Path(inputs, choices, loose, jnp.argsort(~loose), jnp.sum(loose))
+    return Path(inputs, choices, loose_ends(inputs, inputs.shape[0] // EDGES_PER_NODE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,54 +65,26 @@ class Settings:
     Attributes:
       candidates: the candidate operations.
       stride: 1 for normal cells, 2 for a reduction cell.
+      width: channels C of the nodes.
       axis_name: device axis of batch statistics, None for each device's own.
       path: the choices, where they are static.
     """
 
     candidates: tuple
     stride: int
+    width: int
     axis_name: str | None = None
     path: Path | None = None
 
-
-# Access to stacked trees. Rows are Python integers or traced.
-
-
-def _starts(rows, dimensions):
-    return [jnp.int32(row) for row in (*rows, *(0,) * (dimensions - len(rows)))]
-
-
-def _take(tree, *rows):
-    def take(array):
-        starts = _starts(rows, array.ndim)
-        sizes = (*(1,) * len(rows), *array.shape[len(rows) :])
-        return lax.dynamic_slice(array, starts, sizes).reshape(array.shape[len(rows) :])
-
-    return jax.tree.map(take, tree)
-
-
-def _put(tree, values, *rows):
-    def put(array, value):
-        value = value.astype(array.dtype)[(None,) * len(rows)]
-        return lax.dynamic_update_slice(array, value, _starts(rows, array.ndim))
-
-    return jax.tree.map(put, tree, values)
-
-
-def _pick(values, row):
-    """Entry `row` of a tuple of integers or of an array."""
-    return values[row] if is_static(row) and isinstance(values, tuple) else jnp.asarray(values)[row]
-
-
-def _where(condition, yes, no):
-    if is_static(condition):
-        return yes if condition else no
-    return jnp.where(condition, yes, no)
+    @functools.cached_property
+    def packing(self) -> Packing:
+        """How an edge's weights are packed."""
+        return Packing(self.candidates, self.stride, self.width)
 
 
 def _factors(drop, edge, dtype):
     """Drop-path factors of an edge of a cell, to multiply maps `[C, H, W, batch]`."""
-    return _take(drop, edge).astype(dtype)[None, None, None]
+    return take(drop, edge).astype(dtype)[None, None, None]
 
 
 class _Cell:
@@ -165,7 +131,23 @@ class _Cell:
         """Row, in the last buffer, of the node that an edge belongs to."""
         return edge // EDGES_PER_NODE + (0 if self.split else CELL_INPUTS)
 
-    # Edges. What is added to an output is added in the branch that is taken: behind the choice it
+    # Edges. An edge's weights are a row, of which its operation has a segment.
+
+    def start(self, edge):
+        """Where the segment of an edge's operation starts in the row of its weights."""
+        return pick(self.settings.packing.starts, pick(self.path.operations, edge))
+
+    def segment(self, rows, n, edge):
+        """The packed weights of an edge's operation, out of those of all edges `[N, E, P]`."""
+        at = starts((n, edge, self.start(edge)), 3)
+        return lax.dynamic_slice(rows, at, (1, 1, self.settings.packing.longest))[0, 0]
+
+    def put_segment(self, rows, segment, n, edge):
+        """The rows with the segment of an edge's operation."""
+        at = starts((n, edge, self.start(edge)), 3)
+        return lax.dynamic_update_slice(rows, segment[None, None], at)
+
+    # What is added to an output is added in the branch that is taken: behind the choice it
     # would be one more pass over the maps.
 
     def branches(self, function, at):
@@ -174,7 +156,11 @@ class _Cell:
         return [functools.partial(function, op, stride) for op in self.settings.candidates]
 
     def readers(self, at):
-        """How many edges read buffer `at`, and a function from 0, 1, ... to them, ascending."""
+        """How many edges read buffer `at`, and a function from 0, 1, ... to them, ascending.
+
+        On CUDA all edges are counted, the others coming last: the host would have to wait for the
+        length of a loop that only the path knows.
+        """
         inputs = self.path.inputs
         if not self.split:
             return self.edges, lambda k: k
@@ -183,97 +169,115 @@ class _Cell:
             return len(edges), edges.__getitem__
         apart = (inputs >= CELL_INPUTS) != bool(at)
         order = jnp.argsort(apart)
-        return jnp.sum(~apart), lambda k: order[k]
+        count = jnp.sum(~apart, dtype=jnp.int32)
+        count = lax.platform_dependent(
+            count, cuda=lambda count: jnp.full_like(count, self.edges), default=lambda count: count
+        )
+        return count, lambda k: order[k]
 
     def forward_edge(self, n, edge, buffers, weights, given, drop):
-        """The node of an edge of cell n with its output added; statistics `[NORMS, 2, C]`."""
-        state = _pick(self.path.inputs, edge)
+        """The node of an edge of cell n with its output added; statistics `[NORMS, 2, C]`.
+
+        `weights` are the packed weights of its operation.
+        """
+        state = pick(self.path.inputs, edge)
         rows, node = self.place(state), (n, self.node_row(edge))
 
         def run(at, operation, stride, weights, given):
-            x = _take(buffers[at], n, rows[at])
+            x = take(buffers[at], n, rows[at])
+            weights = self.settings.packing.unpack_segment(operation, weights, x.dtype)
             y, used = operations.apply(
                 operation, stride, x, weights, given=given, axis_name=self.settings.axis_name
             )
             used += [layers.initial_statistics((x.shape[0],))] * (NORMS - len(used))
             y = y if drop is None else y * _factors(drop, edge, y.dtype)
             begun = edge % EDGES_PER_NODE > 0
-            y += _where(begun, _take(buffers[-1], *node), jnp.zeros_like(y))
+            y += where(begun, take(buffers[-1], *node), jnp.zeros_like(y))
             return y, jnp.stack(used)
 
         branches = []
         for at in range(len(buffers)):
             branches += self.branches(functools.partial(run, at), at)
-        index = _pick(self.path.operations, edge) + self.home(state) * len(self.settings.candidates)
+        index = pick(self.path.operations, edge) + self.home(state) * len(self.settings.candidates)
         return choose(index, branches, weights, given)
 
-    def backward_edge(self, at, n, edge, buffers, d_buffers, weights, statistics, drop):
-        """Gradient of the state read, with an edge's part added, and of the edge's weights.
+    def backward_edge(self, at, n, edge, buffers, weights, statistics, drop, carry):
+        """The gradients of the states and of the packed weights, with an edge's part added.
 
-        `statistics` are those used by the forward pass, and whether they were given.
+        `statistics` are those used by the forward pass, and whether they were given; `carry` are
+        the gradients. Those of an edge that does not read buffer `at` are left as they are.
         """
-        row = self.place(_pick(self.path.inputs, edge))[at]
-        used, were_given = statistics
+        d_buffers, d_edges = carry
+        state, packing = pick(self.path.inputs, edge), self.settings.packing
+        row, (used, were_given) = self.place(state)[at], statistics
         statistics = {"given" if were_given else "recalled": used}
 
-        def run(operation, stride, weights):
+        def run(operation, stride, segment):
             def output(x, weights):
                 return operations.apply(
                     operation, stride, x, weights, axis_name=self.settings.axis_name, **statistics
                 )[0]
 
-            g = _take(d_buffers[-1], self.node_row(edge))
+            g = take(d_buffers[-1], self.node_row(edge))
             g = g if drop is None else g * _factors(drop, edge, g.dtype)
-            dx, d_weights = jax.vjp(output, _take(buffers[at], n, row), weights)[1](g)
-            return dx + _take(d_buffers[at], row), d_weights
+            x = take(buffers[at], n, row)
+            weights = packing.unpack_segment(operation, segment, x.dtype)
+            dx, d_weights = jax.vjp(output, x, weights)[1](g)
+            return dx + take(d_buffers[at], row), packing.pack_segment(operation, d_weights)
 
-        branches = self.branches(run, at)
-        dx, d_weights = choose(_pick(self.path.operations, edge), branches, weights)
-        return (*d_buffers[:at], _put(d_buffers[at], dx, row), *d_buffers[at + 1 :]), d_weights
+        branches, index = self.branches(run, at), pick(self.path.operations, edge)
+        if self.split and not self.static:
+            index = jnp.where(self.home(state) == at, index, len(branches))
+            branches += [lambda _: (take(d_buffers[at], row), self.segment(d_edges, n, edge))]
+        dx, d_segment = choose(index, branches, self.segment(weights, n, edge))
+        d_buffers = (*d_buffers[:at], put(d_buffers[at], dx, row), *d_buffers[at + 1 :])
+        return d_buffers, self.put_segment(d_edges, d_segment, n, edge)
 
-    # Loose ends: ReLU and a block of a 1x1 convolution each, summed.
+    # Loose ends: ReLU and a block of a 1x1 convolution each, summed. Those of the last buffer are
+    # mixed by one product, in which the blocks of the other states are zero. An input of a
+    # reduction cell is halved before.
 
-    def term(self, at, x, matrix, halving, **statistics):
-        """The contribution of one loose state, and the statistics of its halving."""
-        used = layers.initial_statistics((x.shape[0],))
-        if self.split and at == 0:
-            x = halve(x, **halving["linear"])
-            x, used = norm(x, **halving["norm"], **statistics, axis_name=self.settings.axis_name)
+    def mixed(self, x, combine):
+        """The sum of the loose states of the last buffer `[S', maps]`; `combine` `[S, C, C]`."""
+        first = len(combine) - len(x)
+        if self.static:
+            rows = [n for n in range(len(x)) if self.path.loose[first + n]]
+            x, combine = (jnp.stack([a[n] for n in rows]) for a in (x, combine[first:]))
+        else:
+            combine = jnp.where(self.path.loose[:, None, None], combine, 0)[first:]
+        wide = jnp.swapaxes(combine, 0, 1).reshape(combine.shape[1], -1)
+        return pointwise(relu(x).reshape(-1, *x.shape[2:]), wide)
+
+    def halved(self, x, matrix, halving, **statistics):
+        """The contribution of a loose input of a reduction cell, and its halving's statistics."""
+        x = halve(x, **halving["linear"])
+        x, used = norm(x, **halving["norm"], **statistics, axis_name=self.settings.axis_name)
         return pointwise(relu(x), matrix), used
 
-    def halving(self, weights, row):
-        """Weights of the halving of an unused input of a reduction cell."""
-        return _take(weights["halve"], row) if self.split else None
-
-    def loose(self, at):
-        """How many loose states are in buffer `at`, and their first place in the path's order."""
-        count, inputs = self.path.count, self.path.loose[:CELL_INPUTS]
+    def loose_inputs(self, visit, carry):
+        """`carry` after `visit(state, carry)` for each loose input of a reduction cell."""
         if not self.split:
-            return count, 0
-        of_inputs = sum(inputs) if self.static else jnp.sum(inputs)
-        return (of_inputs, 0) if at == 0 else (count - of_inputs, of_inputs)
+            return carry
+
+        def either(state, carry):
+            visit_or_not = [lambda carry: carry, functools.partial(visit, state)]
+            return choose(pick(self.path.loose, state) * 1, visit_or_not, carry)
+
+        return fold(CELL_INPUTS, either, carry, static=self.static)
 
     def forward_loose(self, n, buffers, weights, given):
         """Sum over loose states, before the norm, and the statistics of their halvings."""
-        total = jnp.zeros(buffers[-1].shape[2:], buffers[-1].dtype)
-        carry = total, layers.initial_statistics((CELL_INPUTS, total.shape[0]))
-        for at in range(len(buffers)):
-            count, first = self.loose(at)
+        total = self.mixed(take(buffers[-1], n), weights["combine"])
 
-            def add(place, carry, at=at, first=first):
-                total, used = carry
-                state = _pick(self.path.order, first + place)
-                row = self.place(state)[at]
-                statistics = None if given is None or at > 0 else _take(given["halve"], row)
-                halving = self.halving(weights, row) if at == 0 else None
-                matrix = _take(weights["combine"], state)
-                x = _take(buffers[at], n, row)
-                term, of_halving = self.term(at, x, matrix, halving, given=statistics)
-                used = _put(used, of_halving, row) if self.split and at == 0 else used
-                return total + term, used
+        def add(state, carry):
+            total, used = carry
+            statistics = None if given is None else take(given["halve"], state)
+            of_state = take((weights["combine"], weights["halve"]), state)
+            term, of_halving = self.halved(take(buffers[0], n, state), *of_state, given=statistics)
+            return total + term, put(used, of_halving, state)
 
-            carry = fold(count, add, carry, static=self.static)
-        return carry
+        none = layers.initial_statistics((CELL_INPUTS, self.settings.width))
+        return self.loose_inputs(add, (total, none))
 
     def backward_loose(self, n, buffers, weights, statistics, gradient):
         """Gradients of all states, zero where they are not loose, and of the weights.
@@ -282,29 +286,24 @@ class _Cell:
         """
         used, were_given = statistics
         key = "given" if were_given else "recalled"
-        d_buffers = tuple(jnp.zeros(buffer.shape[1:], buffer.dtype) for buffer in buffers)
-        zeros = jax.tree.map(jnp.zeros_like, (weights["combine"], weights.get("halve")))
-        carry = d_buffers, *zeros
-        for at in range(len(buffers)):
-            count, first = self.loose(at)
+        x = take(buffers[-1], n)
+        d_last, d_combine = jax.vjp(self.mixed, x, weights["combine"])[1](gradient)
 
-            def visit(place, carry, at=at, first=first):
-                d_buffers, d_combine, d_halve = carry
-                state = _pick(self.path.order, first + place)
-                row = self.place(state)[at]
-                halves = self.split and at == 0
-                of_halving = {key: _take(used["halve"], row)} if halves else {}
-                term = lambda x, m, h: self.term(at, x, m, h, **of_halving)[0]
-                matrix = _take(weights["combine"], state)
-                halving = self.halving(weights, row) if halves else None
-                x = _take(buffers[at], n, row)
-                dx, d_matrix, d_halving = jax.vjp(term, x, matrix, halving)[1](gradient)
-                d_buffers = (*d_buffers[:at], _put(d_buffers[at], dx, row), *d_buffers[at + 1 :])
-                d_halve = _put(d_halve, d_halving, row) if halves else d_halve
-                return d_buffers, _put(d_combine, d_matrix, state), d_halve
+        def visit(state, carry):
+            of_halving = {key: take(used["halve"], state)}
+            term = lambda *of_state: self.halved(*of_state, **of_halving)[0]
+            of_state = take((weights["combine"], weights["halve"]), state)
+            back = jax.vjp(term, take(buffers[0], n, state), *of_state)[1]
+            return put(carry, back(gradient), state)
 
-            carry = fold(count, visit, carry, static=self.static)
-        return carry
+        if not self.split:
+            return (d_last,), d_combine, None
+        zeros = (
+            jnp.zeros(buffers[0].shape[1:], x.dtype),
+            jax.tree.map(jnp.zeros_like, weights["halve"]),
+        )
+        d_inputs, d_combine, d_halve = self.loose_inputs(visit, (zeros[0], d_combine, zeros[1]))
+        return (d_inputs, d_last), d_combine, d_halve
 
 
 def initial_statistics(cells, edges, width):
@@ -315,7 +314,7 @@ def initial_statistics(cells, edges, width):
 
 def _of_cell(weights, n):
     """A cell's weights, without those of its edges."""
-    return _take({name: stack for name, stack in weights.items() if name != "edges"}, n)
+    return take({name: stack for name, stack in weights.items() if name != "edges"}, n)
 
 
 def _forward(settings, keep, path, weights, inputs, drop, given):
@@ -329,18 +328,18 @@ def _forward(settings, keep, path, weights, inputs, drop, given):
 
     def run_cell(n, carry):
         first, second, statistics, buffers, sums = carry
-        cell_weights, cell_given = _of_cell(weights, n), None if given is None else _take(given, n)
-        factors = None if drop is None else _take(drop, n)
+        cell_weights, cell_given = _of_cell(weights, n), None if given is None else take(given, n)
+        factors = None if drop is None else take(drop, n)
         row = n if keep else 0  # without a gradient all cells share one room
-        buffers = (_put(_put(buffers[0], first, row, 0), second, row, 1), *buffers[1:])
+        buffers = (put(put(buffers[0], first, row, 0), second, row, 1), *buffers[1:])
 
         def run_edge(edge, carry):
             buffers, statistics = carry
-            edge_given = None if given is None else _take(cell_given["edges"], edge)
-            edge_weights = _take(weights["edges"], n, edge)
+            edge_given = None if given is None else take(cell_given["edges"], edge)
+            edge_weights = cell.segment(weights["edges"], n, edge)
             node, used = cell.forward_edge(row, edge, buffers, edge_weights, edge_given, factors)
-            buffers = (*buffers[:-1], _put(buffers[-1], node, row, cell.node_row(edge)))
-            return buffers, _put(statistics, used, n, edge)
+            buffers = (*buffers[:-1], put(buffers[-1], node, row, cell.node_row(edge)))
+            return buffers, put(statistics, used, n, edge)
 
         carry = buffers, statistics["edges"]
         buffers, of_edges = fold(cell.edges, run_edge, carry, static=cell.static)
@@ -349,11 +348,11 @@ def _forward(settings, keep, path, weights, inputs, drop, given):
         out, used = norm(total, **w, given=sum_given, axis_name=settings.axis_name)
         statistics = {
             "edges": of_edges,
-            "combine": _put(statistics["combine"], used, n),
-            "halve": _put(statistics["halve"], of_halves, n),
+            "combine": put(statistics["combine"], used, n),
+            "halve": put(statistics["halve"], of_halves, n),
         }
-        follower = second if third is None else _where(n == 0, third, second)
-        return follower, out, statistics, buffers, _put(sums, total, row)
+        follower = second if third is None else where(n == 0, third, second)
+        return follower, out, statistics, buffers, put(sums, total, row)
 
     carry = first, second, statistics, buffers, sums
     if cell.split:  # one cell, whose output is smaller than its inputs
@@ -400,14 +399,14 @@ def _run_backward(settings, residuals, gradients):
 
     def run_cell(n, carry):
         d_follower, d_out, _, d_weights = carry
-        cell_weights, used = _of_cell(weights, n), _take(statistics, n)
-        factors = None if drop is None else _take(drop, n)
+        cell_weights, used = _of_cell(weights, n), take(statistics, n)
+        factors = None if drop is None else take(drop, n)
 
         def normalised(total, w):
             of_sum = {"given" if were_given else "recalled": used["combine"]}
             return norm(total, **w, **of_sum, axis_name=settings.axis_name)[0]
 
-        d_total, d_norm = jax.vjp(normalised, _take(sums, n), cell_weights["norm"])[1](d_out)
+        d_total, d_norm = jax.vjp(normalised, take(sums, n), cell_weights["norm"])[1](d_out)
         loose = cell.backward_loose(n, buffers, cell_weights, (used, were_given), d_total)
         d_buffers, d_combine, d_halve = loose
         carry = d_buffers, d_weights["edges"]
@@ -415,23 +414,22 @@ def _run_backward(settings, residuals, gradients):
             count, number = cell.readers(at)
 
             def run_edge(k, carry, at=at, number=number):
-                d_buffers, d_edges = carry
                 edge = number(k)
-                at_edge = at, n, edge, buffers, d_buffers
-                of_edge = _take(weights["edges"], n, edge), (_take(used["edges"], edge), were_given)
-                d_buffers, dw = cell.backward_edge(*at_edge, *of_edge, factors)
-                return d_buffers, _put(d_edges, dw, n, edge)
+                of_edge = take(used["edges"], edge), were_given
+                return cell.backward_edge(
+                    at, n, edge, buffers, weights["edges"], of_edge, factors, carry
+                )
 
             carry = fold(count, run_edge, carry, static=cell.static, reverse=True)
         (d_inputs, *_), d_edges = carry
         d_cell = {"norm": d_norm, "combine": d_combine}
         if cell.split:
             d_cell["halve"] = d_halve
-        d_others = {name: _put(d_weights[name], value, n) for name, value in d_cell.items()}
+        d_others = {name: put(d_weights[name], value, n) for name, value in d_cell.items()}
         d_first, d_second = d_inputs[0], d_inputs[1]
         follows = d_follower
         if third is not None:
-            follows = _where(n == 0, jnp.zeros_like(d_follower), d_follower)
+            follows = where(n == 0, jnp.zeros_like(d_follower), d_follower)
         return d_first, d_second + follows, d_follower, {"edges": d_edges, **d_others}
 
     (d_follower, d_out), _ = gradients

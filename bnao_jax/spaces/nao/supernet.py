@@ -41,7 +41,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from bnao_jax.nn import layers
+from bnao_jax.nn import layers, operations
 from bnao_jax.nn.initialization import overlay, parameter
 from bnao_jax.nn.operations import IDENTITY, SKIP
 from bnao_jax.spaces.nao import cells as nao_cells
@@ -74,31 +74,25 @@ class SharedCells(nn.Module):
     def __call__(self, inputs, path, *, drop=None, given=False):
         """Runs the cells on calibrated inputs; see `cells.run_cells`."""
         nodes, c = self.outline.nodes, self.width
-        static = isinstance(path.count, int)
+        static = isinstance(path.inputs, tuple)
         dtype = inputs[0].dtype
         read = jnp.asarray(path.inputs)
-        edges = {
-            kind: [
-                jax.tree.map(
-                    lambda stack, kind=kind: jnp.asarray(stack)[:, _slots(read, kind, nodes)], unit
-                )
-                for unit in units
-            ]
-            for kind, units in self._edge_stacks().items()
-        }
+        settings = nao_cells.Settings(
+            self.outline.candidates, self.stride, c, self.axis_name, path if static else None
+        )
+        edges = settings.packing.pack(
+            self._edge_stacks(), lambda kind, rows: rows[:, _slots(read, kind, nodes)]
+        )
         weights = {
             "edges": edges,
             "combine": self._stack("combine", nodes + CELL_INPUTS, c, c),
-            "norm": self._norm("norm", ()),
+            "norm": {key: self._stack(f"norm_{key}", c) for key in ("scale", "offset")},
         }
         if self.stride == 2:
             weights["halve"] = self._halve("halve", CELL_INPUTS)
-        of_norm = lambda path: any(getattr(key, "key", None) == "norm" for key in path)
+        wide = lambda path: {"norm", "edges"} & {getattr(key, "key", None) for key in path}
         weights = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: leaf if of_norm(path) else leaf.astype(dtype), weights
-        )
-        settings = nao_cells.Settings(
-            self.outline.candidates, self.stride, self.axis_name, path if static else None
+            lambda path, leaf: leaf if wide(path) else leaf.astype(dtype), weights
         )
         outputs, statistics = nao_cells.run_cells(
             settings,
@@ -114,38 +108,30 @@ class SharedCells(nn.Module):
     def _edge_stacks(self):
         """All edge weights: for each kind a list of units of stacks `[N, slots, …]`."""
         slots = _slot_bases(self.outline.nodes)[1]
-        c, stacks = self.width, {}
+        stacks = {}
         for op in self.outline.candidates:
             if op.units:
+                shapes = operations.unit_shapes(op, self.stride, self.width)
                 stacks[op.name] = [
-                    {
-                        "linear": {
-                            "depthwise": self._stack(
-                                f"{op.name}_{u}_depthwise", slots, c, op.kernel, op.kernel
-                            ),
-                            "pointwise": self._stack(f"{op.name}_{u}_pointwise", slots, c, c),
-                        },
-                        "norm": self._norm(f"{op.name}_{u}", (slots,)),
-                    }
-                    for u in range(op.units)
+                    self._unit(f"{op.name}_{u}", slots, shape) for u, shape in enumerate(shapes)
                 ]
         if self.stride == 2 and IDENTITY in self.outline.candidates:
-            edges = self.outline.nodes * EDGES_PER_NODE
-            stacks[SKIP] = [self._halve(SKIP, CELL_INPUTS * edges)]
+            stacks[SKIP] = [self._halve(SKIP, CELL_INPUTS * self.outline.nodes * EDGES_PER_NODE)]
         return stacks
+
+    def _halve(self, name, copies):
+        return self._unit(name, copies, *operations.unit_shapes(IDENTITY, 2, self.width))
+
+    def _unit(self, name, copies, shapes):
+        """Stacks `[N, copies, …]` of the weights of a unit."""
+        own = lambda key, shape: self._stack(f"{name}_{key}", copies, *shape)
+        return {
+            part: {key: own(key, shape) for key, shape in arrays.items()}
+            for part, arrays in shapes.items()
+        }
 
     def _stack(self, name, *shape):
         return parameter(self, name, self.cells, *shape)
-
-    def _norm(self, name, lead):
-        return {key: self._stack(f"{name}_{key}", *lead, self.width) for key in ("scale", "offset")}
-
-    def _halve(self, name, copies):
-        linear = {
-            side: self._stack(f"{name}_{side}", copies, self.width // 2, self.width)
-            for side in ("first", "second")
-        }
-        return {"linear": linear, "norm": self._norm(name, (copies,))}
 
 
 class Supernet(nn.Module):
