@@ -16,9 +16,37 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "devices"
-# On a CPU a sum in the order of the source cannot use vector instructions. Reassociation lets it;
-# NaN and infinity keep their meaning.
-COMPILER_OPTIONS = {"cpu": {"xla_cpu_enable_fast_math": True}}
+SWITCH = "BNAO_JAX_COMPILER_OPTIONS"  # environment variable; "off" asks nothing of XLA
+OPTIONS = {
+    # A sum in the order of the source cannot use vector instructions. Reassociation lets it; NaN
+    # and infinity keep their meaning.
+    "cpu": {"xla_cpu_enable_fast_math": True},
+    # Kernels of a CUDA graph that do not need each other run at the same time, not in turn.
+    "gpu": {"xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"},
+}
+# XLA leaves convolutions out of CUDA graphs, and with them the switches whose branches hold them:
+# the host then waits at every choice. A program of many convolutions has them in its graphs, too.
+# Loops stay outside: CUDA refuses a loop within a graph where its body holds a switch.
+MANY_CONVOLUTIONS = 8
+IN_GRAPHS = {
+    "xla_gpu_enable_command_buffer": (
+        "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,CONVOLUTION"
+    ),
+    "xla_gpu_graph_min_graph_size": "1",
+}
+
+
+def compiler_options(platform, program="") -> dict:
+    """What is asked of XLA for a platform, "cpu", "gpu" or "tpu"; nothing where `SWITCH` is "off".
+
+    `program` is the text of what is compiled.
+    """
+    if os.environ.get(SWITCH) == "off":
+        return {}
+    options = dict(OPTIONS.get(platform, {}))
+    if platform == "gpu" and program.count("stablehlo.convolution") >= MANY_CONVOLUTIONS:
+        options |= IN_GRAPHS
+    return options
 
 
 def memory(device) -> int:
@@ -120,10 +148,12 @@ def over_devices(function, devices, *, mapped=(), mapped_out=False, donate=()):
                 devices=devices,
                 donate_argnums=tuple(n + 1 for n in donate),
             )
-            options = COMPILER_OPTIONS.get(devices[0].platform)
             # Devices of an absent machine hold no arrays, so shapes take their place.
             absent = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
             lowered = over.lower(*placed(args, _shapes if absent else _put))
+            platform = devices[0].platform
+            text = lowered.as_text() if platform == "gpu" else ""
+            options = compiler_options(platform, text)
             programs[kind] = lowered.compile(compiler_options=options)
         return programs[kind]
 

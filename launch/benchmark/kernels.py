@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from bnao_jax.nn import depthwise_and_pooling
-from bnao_jax.parallel import COMPILER_OPTIONS
+from bnao_jax.parallel import compiler_options
 
 COSTS = 100_000  # architectures whose cost is computed
 
@@ -38,20 +38,21 @@ def depthwise(bench):
     platform = bench.devices[0].platform
     for name, (forward, backward) in depthwise_and_pooling.FORMS.items():
 
-        @functools.partial(jax.jit, compiler_options=COMPILER_OPTIONS.get(platform))
+        @functools.partial(jax.jit, compiler_options=compiler_options(platform))
         def both(x, kernel, forward=forward, backward=backward):
             y = forward(1, 1, True, x, kernel)
             return y, backward(1, 1, True, x, kernel, y)
 
         values = bench.repeated(f"depthwise, {name}", functools.partial(both, x, kernel))
-        chosen = depthwise_and_pooling.FORM_ON.get(platform) == name
+        lowered_for = {"gpu": "cuda"}.get(platform, platform)
+        chosen = depthwise_and_pooling.FORM_ON.get(lowered_for) == name
         yield bench.figure(f"depthwise_{name}_s", values, batch=bench.batch_size, chosen=chosen)
 
 
 def pooling(bench):
     """Seconds of both poolings of the first stage with their gradients, and of one pass."""
     x = _random(bench, np.random.default_rng(0), *_first_stage(bench))
-    options = COMPILER_OPTIONS.get(bench.devices[0].platform)
+    options = compiler_options(bench.devices[0].platform)
     for name, pool in (
         ("max", depthwise_and_pooling.max_pool),
         ("average", depthwise_and_pooling.average_pool),
