@@ -132,6 +132,7 @@ def run_epochs(
     clip,
     weight_decay,
 ):
+    """The compiled part of `continue_fit`: its arguments, checked and on the device."""
     optimizer = _optimizer(learning_rate, clip, weight_decay)
     _, order_key = jax.random.split(key)
     batches = (count + batch_size - 1) // batch_size

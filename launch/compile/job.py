@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.command import UsageError
-from launch.compile import roofline, topology
+from launch.compile import gpu, roofline, topology
 from launch.compile.programs import PROGRAMS, Programs
 from launch.measurements import Figure
 from launch.run.progress import Display
@@ -31,11 +31,19 @@ def run(plan, *, topologies, only, with_scaling):
     """
     topology.use_no_accelerator()
     plan = plan.replace(devices=0)
+    gpus = [name for name in topologies if gpu.names_a_gpu(name)]
+    if gpus and (len(gpus) < len(topologies) or with_scaling):
+        raise UsageError("--topology names GPUs or TPUs, not both; --scaling is for TPUs")
     plan.check()
     if not plan.settings.data.train_examples:
         raise UsageError(
             "config.data.train_examples=0 means all images, but none are loaded: give their number"
         )
+    if gpus:
+        gpu.run(plan, topologies, only)
+        return
+    if plan.settings.job != "search":
+        raise UsageError("for TPUs only the programs of a search are compiled")
     unknown = set(only or ()) - set(PROGRAMS)
     if unknown:
         raise UsageError(f"--only={sorted(unknown)[0]} is not one of {list(PROGRAMS)}")

@@ -1,6 +1,7 @@
 """The programs of a search, compiled for devices that are not here."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import time
 from typing import NamedTuple
@@ -9,12 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnao_jax import data
+from bnao_jax import controller, data
+from bnao_jax.controller import fitting
+from bnao_jax.strategies.nao import controller_of
 from bnao_jax.training import supernet as supernet_training
 from launch.command import UsageError
 from launch.compile import hlo, roofline, topology
 
 PROGRAMS = ("train", "score")
+ARCHITECTURES = 1_000  # random ones, whose costs are compared where nothing is searched
 
 
 class Compiled(NamedTuple):
@@ -31,22 +35,27 @@ class Programs:
     """The training and the scoring program of a config on some devices, from shapes alone."""
 
     def __init__(self, plan, name, devices):
-        self.topology, self.devices, count = name, devices, len(devices)
-        batch = -(-plan.settings.supernet.batch_size // count) * count
-        supernet = dataclasses.replace(plan.settings.supernet, batch_size=batch)
-        self.plan = plan = plan.replace(supernet=supernet)
-        self.settings = plan.settings
-        if batch > plan.settings.data.train_examples:
-            raise UsageError(f"--topology={name} has more devices than there are train images")
+        self.topology, self.devices = name, devices
+        if plan.settings.supernet is not None:
+            plan = divisible(plan, name, len(devices))
+        self.plan, self.settings = plan, plan.settings
         self.shape, classes = plan.form()
         self.space = plan.space(classes, self.shape)
-        images = unseen_images(plan.settings, self.shape, classes)
-        self.programs = plan.supernet(self.space, images, devices)
-        params = self.space.initial_weights(plan.key, self.shape)
-        self.params = jax.eval_shape(lambda: params)
+        self.images = unseen_images(plan.settings, self.shape, classes)
         self.pool = self.space.decisions.sample(plan.key, sampled(plan.settings))
         self.cost = self.space.cost(self.pool, self.shape)
         self.macs = float(np.median(self.cost.macs))
+
+    @functools.cached_property
+    def programs(self):
+        """Those of the supernet."""
+        return self.plan.supernet(self.space, self.images, self.devices)
+
+    @functools.cached_property
+    def params(self):
+        """The shapes of the shared weights."""
+        params = self.space.initial_weights(self.plan.key, self.shape)
+        return jax.eval_shape(lambda: params)
 
     def train(self):
         """The compiled training step, as `launch.search` calls it."""
@@ -75,6 +84,43 @@ class Programs:
         return self.programs.evaluate.program.program(
             self.params, pool, _int32(count, 1), *valid, calibration
         )
+
+    def fit(self):
+        """The compiled fit of the controller, or None where the strategy has none."""
+        if self.settings.search.strategy != "nao":
+            return None
+        model = controller_of(self.space.decisions, self.settings.nao)
+        place = jax.sharding.SingleDeviceSharding(self.devices[0])
+        here = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+        key, rows = jax.random.key(0), sampled(self.settings)
+        arguments = jax.eval_shape(
+            lambda: (
+                controller.begin_fit(model, key),
+                key,
+                jnp.zeros((rows, model.length), jnp.int32),
+                jnp.zeros(rows),
+                *(jnp.int32(0),) * 2,
+                *(jnp.float32(0),) * 4,
+            )
+        )
+        fit = fitting.run_epochs
+        lowered = fit.lower(model, self.settings.nao.batch_size, *jax.tree.map(here, arguments))
+        return lowered.compile()
+
+    def alone(self):
+        """The compiled training step of the architecture of median cost alone."""
+        median = self.pool[np.argsort(self.cost.macs)[len(self.pool) // 2]]
+        arguments = self.space, self.images, median, self.plan.key, self.devices
+        alone = self.plan.standalone(*arguments)
+        state = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, alone.state))
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        if self.settings.data.streamed:
+            count = len(self.devices)
+            shape = count, alone.recipe.batch_size // count
+            batch = jax.ShapeDtypeStruct((*shape, *self.shape), jnp.uint8), _int32(*shape)
+            return alone.train.program.program(state, *batch, key)
+        count = self.settings.data.train_examples
+        return alone.train.program(state, self._images(count), _int32(count), key, _int32())
 
     def compiled(self, name) -> Compiled:
         """Compiles a program and reads off what it takes."""
@@ -132,8 +178,18 @@ def _int32(*shape):
     return jax.ShapeDtypeStruct(shape, jnp.int32)
 
 
+def divisible(plan, name, count):
+    """The plan with a batch that so many devices share; raises UsageError."""
+    batch = -(-plan.settings.supernet.batch_size // count) * count
+    if batch > plan.settings.data.train_examples:
+        raise UsageError(f"--topology={name} has more devices than there are train images")
+    return plan.replace(supernet=dataclasses.replace(plan.settings.supernet, batch_size=batch))
+
+
 def sampled(settings) -> int:
     """Rows of the padded pool that training draws from."""
+    if settings.search is None:
+        return ARCHITECTURES
     return max(settings.search.initial, settings.search.proposals)
 
 

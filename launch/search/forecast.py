@@ -7,10 +7,13 @@ import time
 import numpy as np
 
 from bnao_jax.search import EVALUATE, TRAIN
+from launch.run import workdir
+from launch.search.baseline import GROUPS
 
 STEPS, SCORINGS = "steps", "scorings"
 CPU_RATE = 1.25e10  # multiply-adds and additions a second of a core; tells minutes from days
 LONG = 12 * 3600  # seconds, beyond which a CPU is warned of
+FILES = workdir.RESULT, workdir.POOL, workdir.METRICS, workdir.REPORT  # and smaller ones
 PASSES = 3  # a training step costs as much as so many passes forward
 
 
@@ -39,6 +42,15 @@ class Forecast:
             f"{rounds} {'rounds' if rounds > 1 else 'round'}: {trained * self.steps:,} steps of "
             f"{self.batch} images, {self.scored.sum():,} scorings on {self.images:,} images"
         )
+        settings = self.job.settings
+        compared, top = settings.random_baseline, settings.final.top
+        if count := compared.networks * (len(GROUPS) if compared.random else 1):
+            yield f"then {count} networks alone for {compared.epochs} epochs each, compared"
+        if top:
+            best = "the best" if top == 1 else f"the {top} best"
+            yield f"then {best} alone for {settings.final.epochs} epochs each"
+        if self.job.folder is not None:
+            yield f"writes {', '.join(FILES)} and checkpoints into {self.job.folder}"
         seconds = self.work() / (CPU_RATE * (os.cpu_count() or 1))
         if self.job.devices[0].platform == "cpu" and seconds > LONG:
             yield (

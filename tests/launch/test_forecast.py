@@ -1,5 +1,6 @@
 """What a search says of its length."""
 
+import pathlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +26,7 @@ def made(config, platform="cpu"):
     state = SimpleNamespace(round=1, phase=TRAIN, population=SimpleNamespace(pool=pool))
     return SimpleNamespace(
         plan=job,
+        folder=pathlib.Path("runs/cifar"),
         settings=job.settings,
         devices=[SimpleNamespace(platform=platform)],
         train_part=SimpleNamespace(examples=job.settings.data.train_examples),
@@ -35,12 +37,25 @@ def made(config, platform="cpu"):
     )
 
 
-def test_the_plan_counts_what_the_paper_says():
-    first, note = Forecast(made(cifar.get_config())).plan()
+def test_the_plan_says_what_will_be_done_and_written():
+    job = made(cifar.get_config())
+    first, compared, final, files, note = Forecast(job).plan()
     assert first == "4 rounds: 140,600 steps of 64 images, 5,800 scorings on 5,000 images"
+    baseline = job.settings.random_baseline
+    assert compared.startswith(f"then {3 * baseline.networks} networks alone for {baseline.epochs}")
+    assert (
+        final
+        == f"then the {job.settings.final.top} best alone for {job.settings.final.epochs} epochs each"
+    )
+    assert files.startswith("writes result.json, ") and files.endswith(" into runs/cifar")
     assert "days; configs/quickstart.py and" in note
-    assert len([*Forecast(made(cifar.get_config(), "gpu")).plan()]) == 1
-    assert len([*Forecast(made(quickstart.get_config())).plan()]) == 1
+
+
+def test_only_a_cpu_that_takes_days_is_warned_of():
+    for config, platform in ((cifar, "gpu"), (quickstart, "cpu")):
+        assert not any(
+            "note:" in line for line in Forecast(made(config.get_config(), platform)).plan()
+        )
 
 
 def test_what_is_left_follows_from_what_was_measured(clock):

@@ -16,6 +16,7 @@ any case.
 
 import dataclasses
 import functools
+import operator
 from typing import NamedTuple
 
 import jax
@@ -129,7 +130,8 @@ class _Cell:
 
     def node_row(self, edge):
         """Row, in the last buffer, of the node that an edge belongs to."""
-        return edge // EDGES_PER_NODE + (0 if self.split else CELL_INPUTS)
+        divide = operator.floordiv if is_static(edge) else lax.div
+        return divide(edge, EDGES_PER_NODE) + (0 if self.split else CELL_INPUTS)
 
     # Edges. An edge's weights are a row, of which its operation has a segment.
 
@@ -191,7 +193,8 @@ class _Cell:
             )
             used += [layers.initial_statistics((x.shape[0],))] * (NORMS - len(used))
             y = y if drop is None else y * _factors(drop, edge, y.dtype)
-            begun = edge % EDGES_PER_NODE > 0
+            rem = operator.mod if is_static(edge) else lax.rem  # no signs to look after
+            begun = rem(edge, EDGES_PER_NODE) > 0
             y += where(begun, take(buffers[-1], *node), jnp.zeros_like(y))
             return y, jnp.stack(used)
 
