@@ -1,5 +1,6 @@
 """Programs of a search compiled for GPUs that are not here, and what a step of them starts."""
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
@@ -42,14 +43,18 @@ _DESCRIBED = re.compile(rb'device_description_str: "([^"]*)"')
 
 def names_a_gpu(name) -> bool:
     """Whether a topology is the name of a GPU, such as "h100"; those of TPUs have a colon."""
-    return ":" not in name
+    return ":" not in name and not re.fullmatch(r"v\d\w*", name)
 
 
-def dump_to(folder):
-    """Has XLA write down what it compiles; to be called before JAX looks for devices."""
-    # The sort of CUDA's library asks for a device.
-    flags = f"--xla_dump_to={folder} --xla_dump_hlo_as_text --xla_gpu_enable_cub_radix_sort=false"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+@contextlib.contextmanager
+def dumps():
+    """A folder into which XLA writes what it compiles; to be entered before JAX is used."""
+    with tempfile.TemporaryDirectory() as folder:
+        # The sort of CUDA's library asks for a device.
+        flags = f"--xla_dump_to={folder} --xla_dump_hlo_as_text"
+        flags += " --xla_gpu_enable_cub_radix_sort=false"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+        yield folder
 
 
 @functools.cache
@@ -102,23 +107,25 @@ def devices_of(name):
     return get_topology_desc(name, platform="cuda", topology="1x1x1", target_config=text).devices
 
 
-def run(plan, names, only):
-    """Compiles for every GPU and prints a line of JSON for each program, then a table."""
+def run(plan, names, only, folder):
+    """Compiles for every GPU and prints a line of JSON for each program, then a table.
+
+    `folder` is that of `dumps`.
+    """
     known = PROGRAMS if plan.settings.job == "search" else ("alone",)
     unknown = set(only or ()) - set(known)
     if unknown:
         raise UsageError(f"--only={sorted(unknown)[0]} is not one of {list(known)}")
+    devices = {name: devices_of(name) for name in names}
     rows, display = [], Display()
-    with tempfile.TemporaryDirectory() as folder:
-        dump_to(folder)
-        for name in names:
-            programs = Programs(plan, name, devices_of(name))
-            for which in only or known:
-                with display.phase(f"compile {which} for {name}", None, ""):
-                    row = compiled(programs, which, folder)
-                if row is not None:
-                    print(json.dumps(row), flush=True)
-                    rows.append(row)
+    for name, chips in devices.items():
+        programs = Programs(plan, name, chips)
+        for which in only or known:
+            with display.phase(f"compile {which} for {name}", None, ""):
+                row = compiled(programs, which, folder)
+            if row is not None:
+                print(json.dumps(row), flush=True)
+                rows.append(row)
     show(rows)
 
 
@@ -127,8 +134,9 @@ def compiled(programs, which, folder):
 
     One step of training or of the controller's fit; one architecture on one batch in scoring.
     """
-    for old in pathlib.Path(folder).iterdir():
-        old.unlink()
+    for old in pathlib.Path(folder).glob("*.*"):
+        if old.is_file():
+            old.unlink()
     started = time.perf_counter()
     program = getattr(programs, which)()
     if program is None:
@@ -137,8 +145,8 @@ def compiled(programs, which, folder):
     concurrent = os.environ.get(SWITCH) != "off" and "CONCURRENT" in OPTIONS["gpu"].values()
     one = launches.read(folder, shares_of(programs), concurrent=concurrent).round()
     if which == "score":
-        settings, images = programs.settings.scoring, programs.plan.scored_examples
-        one = one.times(1 / settings.per_dispatch / -(-images // settings.batch_size))
+        images, batch = programs.plan.scored_examples, programs.settings.scoring.batch_size
+        one = one.times(1 / -(-images // batch))
     network = programs.settings.network
     return {
         "topology": programs.topology,
@@ -166,8 +174,8 @@ def shares_of(programs):
     its first half of branches, or a node; its gradient is looked for in both places and found in
     one; and an input is rarely loose.
     """
-    outline = getattr(programs.space, "outline", None)
-    if programs.settings.space.name != "nao":
+    outline = programs.space
+    if outline.name != "nao":
         return lambda branches: None
     inputs, _ = genes(np.asarray(programs.pool), outline.nodes)
     reduction, count = inputs[:, 1], len(outline.candidates)

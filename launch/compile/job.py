@@ -30,18 +30,14 @@ def run(plan, *, topologies, only, with_scaling):
     The plan is read but not checked: the topologies say which devices there are.
     """
     topology.use_no_accelerator()
-    plan = plan.replace(devices=0)
     gpus = [name for name in topologies if gpu.names_a_gpu(name)]
     if gpus and (len(gpus) < len(topologies) or with_scaling):
         raise UsageError("--topology names GPUs or TPUs, not both; --scaling is for TPUs")
-    plan.check()
-    if not plan.settings.data.train_examples:
-        raise UsageError(
-            "config.data.train_examples=0 means all images, but none are loaded: give their number"
-        )
     if gpus:
-        gpu.run(plan, topologies, only)
+        with gpu.dumps() as folder:  # before JAX is used
+            gpu.run(checked(plan), topologies, only, folder)
         return
+    plan = checked(plan)
     if plan.settings.job != "search":
         raise UsageError("for TPUs only the programs of a search are compiled")
     unknown = set(only or ()) - set(PROGRAMS)
@@ -63,6 +59,17 @@ def run(plan, *, topologies, only, with_scaling):
     show(compiled)
     if with_scaling:
         project(plan.settings, compiled)
+
+
+def checked(plan):
+    """The plan for devices that are not here; raises UsageError."""
+    plan = plan.replace(devices=0)
+    plan.check()
+    if not plan.settings.data.train_examples:
+        raise UsageError(
+            "config.data.train_examples=0 means all images, but none are loaded: give their number"
+        )
+    return plan
 
 
 def check_scaling(topologies, only):

@@ -43,10 +43,8 @@ def test_the_plan_says_what_will_be_done_and_written():
     assert first == "4 rounds: 140,600 steps of 64 images, 5,800 scorings on 5,000 images"
     baseline = job.settings.random_baseline
     assert compared.startswith(f"then {3 * baseline.networks} networks alone for {baseline.epochs}")
-    assert (
-        final
-        == f"then the {job.settings.final.top} best alone for {job.settings.final.epochs} epochs each"
-    )
+    top, epochs = job.settings.final.top, job.settings.final.epochs
+    assert final == f"then the {top} best alone for {epochs} epochs each"
     assert files.startswith("writes result.json, ") and files.endswith(" into runs/cifar")
     assert "days; configs/quickstart.py and" in note
 
