@@ -35,6 +35,11 @@ class ScoringSettings(Settings):
     """How architectures are scored with shared weights."""
 
     images: int = setting(0, whole(0), "the first so many of the validation part; 0: all")
+    first_images: int = setting(
+        0,
+        whole(0),
+        "images that score all; the better half goes on to twice as many, and so on; 0: to all",
+    )
     batch_size: int = setting(500, whole(1), "images, which share their statistics")
     statistics: str = setting(
         "batch",
@@ -59,6 +64,23 @@ class ScoringSettings(Settings):
         """Validation images that score an architecture."""
         return min(self.images or valid_examples, valid_examples)
 
+    def parts(self, valid_examples) -> int:
+        """Parts of the validation images that are scored on one after the other."""
+        return self.examples(valid_examples) // (self.first_images or self.examples(valid_examples))
+
+    def check_parts(self, valid_examples):
+        """Raises SettingError where the validation images are not so many whole parts."""
+        images, first = self.examples(valid_examples), self.first_images
+        if first and images % first:
+            raise SettingError(
+                f"first_images={first} does not divide the {images} images that score an "
+                "architecture"
+            )
+        if first and first < images and self.statistics == "estimated":
+            raise SettingError(
+                "first_images needs statistics=batch: others would be estimated for each part"
+            )
+
     def check_examples(self, examples):
         """Raises SettingError where so many train images give no batch to calibrate with."""
         calibration = min(self.calibration_images, examples)
@@ -70,8 +92,9 @@ class ScoringSettings(Settings):
 
     def scoring(self, valid_examples, augmentation) -> "Scoring":
         """How a pool is scored, images being normalised as in training."""
+        part = self.examples(valid_examples) // self.parts(valid_examples)
         return Scoring(
-            batch_size=min(self.batch_size, self.examples(valid_examples)),
+            batch_size=min(self.batch_size, part),
             statistics=self.statistics,
             mean=augmentation.mean,
             std=augmentation.std,

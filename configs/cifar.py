@@ -93,6 +93,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.scoring = scoring = ConfigDict()
     scoring.images = 0
+    scoring.first_images = 0
     scoring.batch_size = 500
     scoring.statistics = "batch"
     scoring.calibration_images = 2_000

@@ -51,6 +51,7 @@ def brief(cache, *, devices=1, finals=1, strategy="nao"):
     config = in_widths(tiny())
     config.compilation_cache, config.devices = str(cache), devices
     config.checkpoint_every_steps, config.scoring.score = 3, "loss"  # accuracies are often equal
+    config.scoring.first_images = 10  # of 40
     config.search.rounds, config.final.top, config.random_baseline.networks = 2, finals, 0
     config.search.strategy = strategy
     return config

@@ -211,6 +211,7 @@ class Plan:
                 raise UsageError(
                     "config.data.valid_examples must be at least 1: it scores architectures"
                 )
+            named("config.scoring", settings.scoring.check_parts, settings.data.valid_examples)
         if section := settings.standalone:
             standalone = getattr(settings, section)
             named(f"config.{section}", standalone.check_space, space)

@@ -25,6 +25,7 @@ ALIKE = {
     "initial architectures (config.search.initial)": lambda s: s.search.initial,
     "architectures, all rounds together": lambda s: s.search.population_size,
     "images that score (config.scoring.images)": lambda s: s.scoring.images,
+    "images that score first (config.scoring.first_images)": lambda s: s.scoring.first_images,
     **{
         f"config.search.{name}": lambda s, name=name: getattr(s.search, name)
         for name in ("max_params", "max_macs", "max_cost", "max_latency")

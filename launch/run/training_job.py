@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from bnao_jax import scoring
+from bnao_jax.halving import Halving
 from bnao_jax.parallel import replicate
 from bnao_jax.training import supernet as supernet_training
 from launch.run import image_feeds
@@ -118,29 +119,43 @@ class TrainingJob(jobs.Job):
         """Accuracies and losses float32[2, P] by the shared weights, on the same images for all.
 
         What computes the same is scored once. `slot` is the part of the progress that holds the
-        weights, `part` (images, labels), by default those of the validation part that score.
+        weights, `part` (images, labels), by default those of the validation part that score; of
+        these only the promising architectures see all, where the config says so.
         """
         rows, places = scoring.distinct(self.space.effective(pool))
-        count, done = self.plan.scored_examples, self.progress.partial.shape[1]
-        valid = tuple(whole[:count] for whole in (self.valid_part if part is None else part))
-        calibration = self.train_part.images[: self.settings.scoring.calibration_images]
+        settings, whole = self.settings.scoring, self.valid_part if part is None else part
+        count = self.plan.scored_examples
+        parts = settings.parts(count) if part is None else 1
+        images = [
+            tuple(a[:count].reshape(parts, -1, *a.shape[1:])[n] for a in whole)
+            for n in range(parts)
+        ]
+        calibration = self.train_part.images[: settings.calibration_images]
 
         def on_scores(scores):
             partial = np.concatenate([self.progress.partial, np.stack(scores)], 1)
             self.progress = self.progress._replace(partial=partial)
-            self.counted("scorings", len(scores.loss))
+            self.counted("scorings", len(scores.loss) / parts)
             advance(len(scores.loss))
             self.keeper.between()
 
-        phase = self.display.phase(title, len(rows), "architectures", done=done)
+        halving, at = Halving(len(rows), parts), 0
+        done = self.progress.partial.shape[1]
+        unit = "architectures" if parts == 1 else "scorings"
+        phase = self.display.phase(title, halving.size, unit, done=done)
         with self.timed("score"), phase as advance:
             params = getattr(self.progress, slot).params
-            self.programs.evaluate(
-                params, pool[rows[done:]], valid, calibration, progress=on_scores
-            )
-        measured = self.progress.partial
+            for these, place in halving.work():
+                left = these[max(0, done - at) :]
+                if len(left):
+                    self.programs.evaluate(
+                        params, pool[rows[left]], images[place], calibration, progress=on_scores
+                    )
+                measured = self.progress.partial[:, at : at + len(these)]
+                halving.record(these, place, measured)
+                at += len(these)
         self.progress = self.progress._replace(partial=NO_SCORES)
-        return self.finite(measured[:, places])
+        return self.finite(halving.scores()[:, places])
 
     def finite(self, measured):
         """Accuracies and losses in which a loss that is not finite is the worst of the others."""

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from bnao_jax.halving import Halving
 from bnao_jax.search import EVALUATE, TRAIN
 from launch.run import workdir
 from launch.search.baseline import GROUPS
@@ -14,6 +15,7 @@ STEPS, SCORINGS = "steps", "scorings"
 CPU_RATE = 1.25e10  # multiply-adds and additions a second of a core; tells minutes from days
 LONG = 12 * 3600  # seconds, beyond which a CPU is warned of
 FILES = workdir.RESULT, workdir.POOL, workdir.METRICS, workdir.REPORT  # and smaller ones
+MANY = 1024  # architectures, of a pool whose halves are nearly whole numbers
 PASSES = 3  # a training step costs as much as so many passes forward
 
 
@@ -32,15 +34,18 @@ class Forecast:
             rescored=not settings.supernet.from_scratch
         )  # by round
         self.images = job.plan.scored_examples
+        self.parts = settings.scoring.parts(self.images)
+        self.share = Halving(MANY, self.parts).size / (MANY * self.parts)  # of scorings on all
         self.paces = {}  # seconds of a unit, since this process began: (units, seconds)
         self.last = None, 0.0  # what was counted last, and when
 
     def plan(self):
         """Yields what will be done, in lines."""
         rounds, trained = self.search.rounds, self.search.rounds_that_train
+        few = f"{self.images // self.parts:,} to " if self.parts > 1 else ""
         yield (
             f"{rounds} {'rounds' if rounds > 1 else 'round'}: {trained * self.steps:,} steps of "
-            f"{self.batch} images, {self.scored.sum():,} scorings on {self.images:,} images"
+            f"{self.batch} images, {self.scored.sum():,} scorings on {few}{self.images:,} images"
         )
         settings = self.job.settings
         compared, top = settings.random_baseline, settings.final.top
@@ -62,7 +67,7 @@ class Forecast:
         """Multiplications and additions of all rounds, for architectures of median size."""
         macs = np.median(self.job.cost_of(self.job.progress.search.population.pool).macs)
         trained = self.search.rounds_that_train * self.steps * self.batch * PASSES
-        return 2.0 * macs * (trained + self.scored.sum() * self.images)
+        return 2.0 * macs * (trained + self.share * self.scored.sum() * self.images)
 
     def count(self, kind, units):
         """Counts units that are done; the first after another kind compile, and are not timed."""
@@ -85,7 +90,7 @@ class Forecast:
         scorings = self.scored[done:].sum() if place in (TRAIN, EVALUATE) else 0
         if place not in (TRAIN, EVALUATE):
             scorings = self.scored[done + 1 :].sum()
-        scorings -= progress.partial.shape[1]
+        scorings = self.share * scorings - progress.partial.shape[1] / self.parts
         seconds = steps * pace[STEPS] + scorings * pace[SCORINGS]
         return f"rounds end in about {datetime.timedelta(seconds=round(seconds))}"
 

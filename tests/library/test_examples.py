@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 MODULES = (
-    *("sampler", "training.optimizer", "export", "controller", "surrogate", "choice"),
+    *("halving", "sampler", "training.optimizer", "export", "controller", "surrogate", "choice"),
     *("nn.packing", "spaces.nao.supernet", "spaces.nao.network"),
     *("spaces.nasbench201.network", "spaces.shufflenet.network", "spaces.module_space"),
 )

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from bnao_jax.nn.initialization import matrices
 from bnao_jax.training import optimizer, schedule
@@ -20,6 +21,13 @@ def descend(transformation, steps, **extra):
         updates, state = transformation.update(grads(step), state, params, **extra)
         params = optax.apply_updates(params, updates)
     return params, state
+
+
+@pytest.mark.parametrize("form", [optimizer._sum_of_squares, optimizer._sum_of_squares_at_once])
+def test_the_norm_is_that_of_all_leaves(form):
+    """Both forms; CUDA has the latter."""
+    leaves = [jnp.arange(6.0).reshape(2, 3), jnp.float32(3.0), -jnp.ones((2, 1, 2))]
+    np.testing.assert_allclose(form(leaves), 55 + 9 + 4)
 
 
 def test_without_mask_it_is_optax_sgd():

@@ -37,6 +37,7 @@ LIBRARY = {
     "bnao_jax/data": ("bnao_jax.data", "bnao_jax.files", "bnao_jax.settings"),
     "bnao_jax/controller": ("bnao_jax.controller", "bnao_jax.shuffling"),
     "bnao_jax/surrogate": ("bnao_jax.surrogate", "bnao_jax.shuffling"),
+    "bnao_jax/halving.py": (),
     "bnao_jax/scoring.py": (
         *("bnao_jax.data", "bnao_jax.measures", "bnao_jax.objective", "bnao_jax.parallel"),
         "bnao_jax.settings",
