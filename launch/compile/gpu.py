@@ -28,15 +28,15 @@ from launch.run.progress import Display
 
 PLUGINS = ("xla_cuda12", "xla_cuda13")  # modules in jax_plugins
 PROGRAMS = ("train", "score", "fit", "alone")
-COLUMNS = {
-    "kernels": "{:,.0f}",
-    "host_waits": "{:,.0f}",
-    "graph_launches": "{:,.0f}",
-    "gigabytes": "{:.2f}",
-    "gflop": "{:.1f}",
-    "temporary_mb": "{:,.0f}",
-    "compile_s": "{:.0f}",
-    "modelled_ms": "{:.2f}",
+COLUMNS = {  # the heading of each and how its numbers are written
+    "kernels": ("kernels", "{:,.0f}"),
+    "host_waits": ("waits", "{:,.0f}"),
+    "graph_launches": ("graphs", "{:,.0f}"),
+    "gigabytes": ("GB", "{:.2f}"),
+    "gflop": ("GFLOP", "{:.1f}"),
+    "temporary_mb": ("temp. MB", "{:,.0f}"),
+    "compile_s": ("compile, s", "{:.0f}"),
+    "modelled_ms": ("model, ms", "{:.2f}"),
 }
 _DESCRIBED = re.compile(rb'device_description_str: "([^"]*)"')
 
@@ -192,12 +192,12 @@ def shares_of(programs):
 def show(rows):
     """Prints the rows as a table on standard error."""
     table = Table(title="One step on a GPU", box=box.SIMPLE, padding=0)
-    for name in ("topology", "program", "dtype"):
+    for name in ("GPU", "program", "type"):
         table.add_column(name, overflow="fold")
-    for name in COLUMNS:
-        table.add_column(name.replace("_", " "), justify="right")
+    for heading, _ in COLUMNS.values():
+        table.add_column(heading, justify="right")
     for row in rows:
-        numbers = (form.format(row[name]) for name, form in COLUMNS.items())
+        numbers = (form.format(row[name]) for name, (_, form) in COLUMNS.items())
         table.add_row(row["topology"], row["program"], row["dtype"], *numbers)
     console = Console(stderr=True)
     console.print(table)
