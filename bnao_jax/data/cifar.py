@@ -76,13 +76,13 @@ def load_cifar(
 
 def fetch(name, *, data_dir=None, on_part: Callable | None = None) -> pathlib.Path:
     """The path of the official archive, fetched unless it is there; raises DataError."""
-    from bnao_jax.data.fetching import fetched  # slow, and seldom needed
+    from bnao_jax.data.fetching import UnreachableError, fetched  # slow, and seldom needed
 
     archive, folder = ARCHIVES[name], _folder(data_dir)
     address = os.environ.get(MIRROR, ADDRESS).rstrip("/")
     try:
         return fetched(f"{address}/{archive.file}", folder, archive.sha256, on_part)
-    except DataError as error:
+    except UnreachableError as error:
         raise DataError(
             f"{name}: {error}. Without a network: put {archive.file} ({archive.megabytes} MB, from"
             f" {ADDRESS}) into {folder}, or say where TFDS has prepared it (config.data.data_dir)"

@@ -20,6 +20,10 @@ PATIENCE = 30.0  # seconds for an answer, or for the next bytes
 PIECE = 2**14  # bytes; what has come of one is lost when a connection breaks off
 
 
+class UnreachableError(DataError):
+    """The address does not give the file."""
+
+
 def cache_folder() -> pathlib.Path:
     """Where fetched files go by default: the platform's folder for what can be fetched again."""
     return pooch.os_cache("bnao_jax") / "data"
@@ -37,7 +41,8 @@ def fetched(
       on_part: `(bytes that are there, bytes in all or None)`, called now and then.
 
     Raises:
-      DataError: it cannot be fetched, or the folder cannot be written.
+      UnreachableError: it cannot be fetched, or is another.
+      DataError: the folder cannot be written, or the file there is another.
     """
     path = pathlib.Path(folder) / url.rpartition("/")[2]
     try:
@@ -54,7 +59,7 @@ def fetched(
         elif pooch.file_hash(path) != sha256:
             raise DataError(f"{path} is not the file of {url}; remove it, and it is fetched")
     except requests.RequestException as error:  # an OSError, too
-        raise DataError(f"{url} cannot be fetched: {_reason(error)}") from None
+        raise UnreachableError(f"{url} cannot be fetched: {_reason(error)}") from None
     except OSError as error:
         part = path.with_name(f"{path.name}.part")
         kept = f"; {part} keeps what has come" if part.is_file() else ""
@@ -68,7 +73,7 @@ def _fetch(url, path, sha256, on_part):
     try:
         pooch.retrieve(url, sha256, path.name, path.parent, downloader=how)
     except ValueError:
-        raise DataError(f"{url} is not what it should be: its hash is another") from None
+        raise UnreachableError(f"{url} is not what it should be: its hash is another") from None
 
 
 class _Resumed:
