@@ -50,10 +50,10 @@ class Forecast:
         settings = self.job.settings
         compared, top = settings.random_baseline, settings.final.top
         if count := compared.networks * (len(GROUPS) if compared.random else 1):
-            yield f"then {count} networks alone for {compared.epochs} epochs each, compared"
+            yield f"then {count} networks alone for {_epochs(compared)} each, compared"
         if top:
             best = "the best" if top == 1 else f"the {top} best"
-            yield f"then {best} alone for {settings.final.epochs} epochs each"
+            yield f"then {best} alone for {_epochs(settings.final)} each"
         if self.job.folder is not None:
             yield f"writes {', '.join(FILES)} and checkpoints into {self.job.folder}"
         seconds = self.work() / (CPU_RATE * (os.cpu_count() or 1))
@@ -93,6 +93,10 @@ class Forecast:
         scorings = self.share * scorings - progress.partial.shape[1] / self.parts
         seconds = steps * pace[STEPS] + scorings * pace[SCORINGS]
         return f"rounds end in about {datetime.timedelta(seconds=round(seconds))}"
+
+
+def _epochs(section):
+    return f"{section.epochs} {'epoch' if section.epochs == 1 else 'epochs'}"
 
 
 def _in_words(seconds):
