@@ -108,7 +108,9 @@ class Programs:
         return lowered.compile()
 
     def alone(self):
-        """The compiled training step of the architecture of median cost alone."""
+        """The compiled training step of the network of median cost alone, or None if none is."""
+        if self.settings.standalone is None:
+            return None
         median = self.pool[np.argsort(self.cost.macs)[len(self.pool) // 2]]
         arguments = self.space, self.images, median, self.plan.key, self.devices
         alone = self.plan.standalone(*arguments)

@@ -179,5 +179,5 @@ def test_a_small_search_compiles_for_an_h100():
     command = [sys.executable, "-m", "launch.compile", "--topology=h100", *small]
     done = subprocess.run([*command, "--config=configs/quickstart.py"], stdout=subprocess.PIPE)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {row["program"] for row in rows} == set(gpu.PROGRAMS)
+    assert {row["program"] for row in rows} == {"train", "score", "fit"}  # none is trained alone
     assert all(row["kernels"] > 100 and row["modelled_ms"] > 0 for row in rows)
