@@ -1,4 +1,7 @@
-"""The compile job: programs of a search for TPU topologies, and a projection from them."""
+"""The compile job: programs of a search for TPU topologies, and a projection from them.
+
+For GPUs see `gpu`.
+"""
 
 import collections
 import json

@@ -9,7 +9,6 @@ import numpy as np
 from bnao_jax.halving import Halving
 from bnao_jax.search import EVALUATE, TRAIN
 from launch.run import workdir
-from launch.search.baseline import GROUPS
 
 STEPS, SCORINGS = "steps", "scorings"
 CPU_RATE = 1.25e10  # multiply-adds and additions a second of a core; tells minutes from days
@@ -49,7 +48,7 @@ class Forecast:
         )
         settings = self.job.settings
         compared, top = settings.random_baseline, settings.final.top
-        if count := compared.networks * (len(GROUPS) if compared.random else 1):
+        if count := compared.networks + compared.others:
             yield f"then {count} networks alone for {_epochs(compared)} each, compared"
         if top:
             best = "the best" if top == 1 else f"the {top} best"

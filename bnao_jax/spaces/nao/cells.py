@@ -301,11 +301,9 @@ class _Cell:
 
         if not self.split:
             return (d_last,), d_combine, None
-        zeros = (
-            jnp.zeros(buffers[0].shape[1:], x.dtype),
-            jax.tree.map(jnp.zeros_like, weights["halve"]),
-        )
-        d_inputs, d_combine, d_halve = self.loose_inputs(visit, (zeros[0], d_combine, zeros[1]))
+        d_inputs = jnp.zeros(buffers[0].shape[1:], x.dtype)
+        d_halve = jax.tree.map(jnp.zeros_like, weights["halve"])
+        d_inputs, d_combine, d_halve = self.loose_inputs(visit, (d_inputs, d_combine, d_halve))
         return (d_inputs, d_last), d_combine, d_halve
 
 
