@@ -21,8 +21,12 @@ OPTIONS = {
     # A sum in the order of the source cannot use vector instructions. Reassociation lets it; NaN
     # and infinity keep their meaning.
     "cpu": {"xla_cpu_enable_fast_math": True},
-    # Kernels of a CUDA graph that do not need each other run at the same time, not in turn.
-    "gpu": {"xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"},
+    "gpu": {
+        # Kernels of a CUDA graph that do not need each other run at the same time, not in turn.
+        "xla_gpu_command_buffer_scheduling_mode": "CONCURRENT",
+        # Every fusion would be compiled once more, to be timed; programs were no faster for it.
+        "xla_gpu_experimental_enable_fusion_autotuner": False,
+    },
 }
 # XLA leaves convolutions out of CUDA graphs, and with them the switches whose branches hold them:
 # the host then waits at every choice. A program of many convolutions has them in its graphs, too.
