@@ -187,6 +187,25 @@ def along(places, architecture):
         _ALONG.reset(token)
 
 
+_APART = contextvars.ContextVar("apart", default=())
+
+
+def numbers_along():
+    """Each decision's integer by its name where modules run `along` a path, else None."""
+    return _ALONG.get()
+
+
+@contextlib.contextmanager
+def apart(path, numbers):
+    """Within it, a module that is not bound stands at a path; `numbers` are of `numbers_along`."""
+    tokens = _APART.set(path), _ALONG.set(numbers)
+    try:
+        yield
+    finally:
+        _APART.reset(tokens[0])
+        _ALONG.reset(tokens[1])
+
+
 def _numbered(places, architecture):
     """Each decision's integer by its name."""
     names = list(decisions_of(places))
@@ -195,9 +214,14 @@ def _numbered(places, architecture):
     return dict(zip(names, architecture, strict=True))
 
 
+def path_of(module) -> tuple[str, ...]:
+    """Where a module stands, also one that runs `apart`."""
+    return (*_APART.get(), *module.path)
+
+
 def place_of(choice) -> Place:
     """Where a choice stands."""
-    path = tuple(choice.path)
+    path = path_of(choice)
     name = choice.label or "/".join(path) or "choice"
     return Place(path, name, tuple(map(str, choice.options)))
 
@@ -343,16 +367,22 @@ def check(choice):
 def check_shapes(choice, outputs):
     """Raises ChoiceError where options give outputs of other shapes than the first."""
     names = tuple(choice.options)
-    shapes = [jax.tree.map(lambda y: (jnp.shape(y), jnp.result_type(y)), out) for out in outputs]
+    shapes = [shapes_in(output) for output in outputs]
     for name, shape in zip(names, shapes, strict=True):
         if shape != shapes[0]:
             raise ChoiceError(
                 f"options of the choice {place_of(choice).name!r} give different outputs: "
-                f"{names[0]} {_in_words(shapes[0])}, {name} {_in_words(shape)}"
+                f"{names[0]} {in_words(shapes[0])}, {name} {in_words(shape)}"
             )
 
 
-def _in_words(shape) -> Any:
+def shapes_in(tree):
+    """The tree with (shape, type) in place of arrays."""
+    return jax.tree.map(lambda y: (jnp.shape(y), jnp.result_type(y)), tree)
+
+
+def in_words(shape) -> Any:
+    """What `shapes_in` gives, as a message says it."""
     is_one = isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[0], tuple)
     return f"{shape[1].name}{list(shape[0])}" if is_one else shape
 

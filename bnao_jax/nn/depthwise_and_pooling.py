@@ -104,9 +104,17 @@ def _depthwise_bwd(stride, dilation, rectify, saved, g):
 depthwise.defvjp(_depthwise_fwd, _depthwise_bwd)
 
 
+def _sum(views):
+    return functools.reduce(lax.add, views)
+
+
 def _weighted(taps, views):
     """Sum of views `[C, H, W, B]` weighted by taps `[C, K*K]`."""
-    return sum(taps[:, n, None, None, None] * view for n, view in enumerate(views))
+    # In `lax`: dozens of such sums are traced, and `jnp`'s operators take most of the time.
+    columns = lax.split(taps, [1] * taps.shape[1], axis=1)
+    spread = lambda column, view: lax.broadcast_in_dim(column, view.shape, (0, 1))
+    weighted = (lax.mul(spread(*pair), pair[1]) for pair in zip(columns, views, strict=True))
+    return _sum(weighted)
 
 
 def _read(x, rectify):
@@ -137,7 +145,7 @@ def _shifted_gradients(stride, dilation, rectify, x, kernel, g):
 
     padded = _pad(_read(x, rectify), dilation * (k - 1) // 2)
     views = windows(padded, k, stride, dilation, g.shape[1:3])
-    d_kernel = joint_sums([v * g for v in views])
+    d_kernel = joint_sums([lax.mul(v, g) for v in views])
     return _apart(weighted_sum, g), d_kernel.reshape(kernel.shape).astype(kernel.dtype)
 
 
@@ -182,13 +190,13 @@ def _counts(size, stride):
 def average_pool(x, stride=1):
     """3x3 average pooling; the padding does not count."""
     size = output_size(x.shape[1:3], stride)
-    total = sum(windows(_pad(x, 1), POOL, stride, 1, size))
+    total = _sum(windows(_pad(x, 1), POOL, stride, 1, size))
     return total * jnp.asarray(1.0 / _counts(x.shape[1:3], stride), x.dtype)
 
 
 def _average_bwd(stride, size, g):
     g = g * jnp.asarray(1.0 / _counts(size, stride), g.dtype)
-    return (sum(windows(_spread(g, POOL, stride, 1, size), POOL, 1, 1, size)),)
+    return (_sum(windows(_spread(g, POOL, stride, 1, size), POOL, 1, 1, size)),)
 
 
 average_pool.defvjp(
@@ -215,7 +223,7 @@ class _Size:
 def max_pool(x, stride=1):
     """3x3 maximum pooling; of equal maxima in a window the first receives the gradient."""
     size = output_size(x.shape[1:3], stride)
-    return functools.reduce(jnp.maximum, windows(_pad(x, 1, -jnp.inf), POOL, stride, 1, size))
+    return functools.reduce(lax.max, windows(_pad(x, 1, -jnp.inf), POOL, stride, 1, size))
 
 
 def _max_bwd(stride, x, g):

@@ -27,7 +27,7 @@ def normalize(x, scale, offset, statistics):
     mean, variance = statistics
     factor = lax.rsqrt(variance + EPSILON) * scale
     shift = offset - mean * factor
-    expand = lambda v: v[:, None, None, None]
+    expand = lambda v: lax.expand_dims(v, (1, 2, 3))
     return (x * expand(factor) + expand(shift)).astype(x.dtype)
 
 
@@ -52,7 +52,7 @@ def _forward(x, scale, offset, axis_name, statistics):
 def _backward(axis_name, saved, gradients):
     x, scale, offset, (mean, variance) = saved
     g, _ = gradients
-    expand = lambda v: v[:, None, None, None]
+    expand = lambda v: lax.expand_dims(v, (1, 2, 3))
     rate = lax.rsqrt(variance + EPSILON)
     wide_g, unit = g.astype(wide(g.dtype)), (x - expand(mean)) * expand(rate)
     d_offset, d_scale = joint_sums([wide_g, wide_g * unit]).T

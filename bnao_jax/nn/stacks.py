@@ -2,12 +2,16 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+
+from bnao_jax.nn.static_or_traced import is_static
 
 
 def starts(rows, dimensions):
     """Where a slice begins whose first places are `rows`."""
-    return [jnp.int32(row) for row in (*rows, *(0,) * (dimensions - len(rows)))]
+    number = lambda row: np.int32(row) if is_static(row) else jnp.int32(row)
+    return [number(row) for row in (*rows, *(0,) * (dimensions - len(rows)))]
 
 
 def take(tree, *rows):
@@ -16,7 +20,7 @@ def take(tree, *rows):
     def of_leaf(array):
         sizes = (*(1,) * len(rows), *array.shape[len(rows) :])
         part = lax.dynamic_slice(array, starts(rows, array.ndim), sizes)
-        return part.reshape(array.shape[len(rows) :])
+        return lax.reshape(part, array.shape[len(rows) :])
 
     return jax.tree.map(of_leaf, tree)
 
@@ -25,7 +29,7 @@ def put(tree, values, *rows):
     """The tree with `values` in row `[n, e, …]` of every leaf."""
 
     def of_leaf(array, value):
-        value = value.astype(array.dtype)[(None,) * len(rows)]
+        value = lax.expand_dims(value.astype(array.dtype), range(len(rows)))
         return lax.dynamic_update_slice(array, value, starts(rows, array.ndim))
 
     return jax.tree.map(of_leaf, tree, values)

@@ -20,6 +20,7 @@ from flax import linen as nn
 
 from bnao_jax.choice import Choice
 from bnao_jax.nn import layers
+from bnao_jax.repeat import Repeat
 
 KERNELS, EXPANSIONS = (3, 5, 7), (3, 6)
 SKIP, MOST_LAYERS = "skip", 100
@@ -53,6 +54,16 @@ class MBConv(nn.Module):
         return x + y if y.shape == x.shape else y
 
 
+def _options(width, stride, keeps):
+    """The blocks of a layer by name, and none where the layer keeps the shape."""
+    blocks = {
+        f"k{kernel}e{expansion}": MBConv(width, kernel, expansion, stride)
+        for kernel in KERNELS
+        for expansion in EXPANSIONS
+    }
+    return blocks | ({SKIP: lambda x: x} if keeps else {})
+
+
 class MobileNet(nn.Module):
     """The network around the layers, and their choices.
 
@@ -84,20 +95,16 @@ class MobileNet(nn.Module):
         if len({*map(len, sizes)}) > 1 or sum(self.depths) > MOST_LAYERS:
             most = f"with {MOST_LAYERS} layers at most"
             raise ValueError(f"widths, depths and strides are of equal lengths, {most}")
+        if min(self.depths, default=1) < 1:
+            raise ValueError("every stage has a layer: depths are 1 or more")
         x = layers.to_maps(images, self.dtype)
         stem = layers.ConvNorm(self.stem, stride=self.stem_stride, name="stem")
         x = MBConv(self.first, 3, 1, name="first")(jax.nn.relu6(stem(x)))
-        for stage, (width, depth, stride) in enumerate(zip(*sizes, strict=True)):
-            for n in range(depth):
-                step = 1 if n else stride
-                options = {
-                    f"k{kernel}e{expansion}": MBConv(width, kernel, expansion, step)
-                    for kernel in KERNELS
-                    for expansion in EXPANSIONS
-                }
-                if step == 1 and x.shape[0] == width:
-                    options[SKIP] = lambda x: x
-                x = Choice(options, name=f"stage{stage + 1}_{n + 1}")(x)
+        for stage, (width, depth, stride) in enumerate(zip(*sizes, strict=True), 1):
+            keeps = stride == 1 and x.shape[0] == width
+            x = Choice(_options(width, stride, keeps), name=f"stage{stage}_first")(x)
+            others = Choice(_options(width, 1, True))
+            x = Repeat(others, depth - 1, name=f"stage{stage}")(x)
         last = layers.ConvNorm(self.last, kernel=1, padding=0, name="last")
         x = jax.nn.relu6(last(x))
         return layers.Classifier(self.classes, self.dropout, name="classifier")(x, train=train)

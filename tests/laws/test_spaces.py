@@ -1,6 +1,7 @@
 """Every space that comes with the library goes through the same laws; nothing is compiled."""
 
 import dataclasses
+import functools
 import inspect
 import re
 
@@ -158,13 +159,15 @@ def test_layers_name_wires_that_there_are(space, pool):
 
 
 def test_least_weights_are_no_more_than_the_shared_ones(space, pool):
-    weights = shapes_shared(space, pool[0])
+    weights = shapes_shared(space)
     assert 0 < space.least_weights() <= size_of(weights)
 
 
-def shapes_shared(space, row):
+@functools.cache
+def shapes_shared(space):
     net, images = space.supernet(jnp.float32), jnp.zeros((1, *IMAGE))
-    return jax.eval_shape(net.init, jax.random.key(0), images, jnp.asarray(row))["params"]
+    row = jnp.zeros(space.decisions.length, jnp.int32)
+    return jax.eval_shape(net.init, jax.random.key(0), images, row)["params"]
 
 
 # Pools
@@ -221,7 +224,7 @@ def test_what_some_spaces_say_of_pools(space, pool):
 
 
 def test_masks_have_the_tree_of_the_weights_and_broadcast_to_it(space, pool):
-    shapes = shapes_shared(space, pool[0])
+    shapes = shapes_shared(space)
     masks = jax.eval_shape(space.on_path, shapes, jnp.asarray(pool[0]))
     assert jax.tree.structure(masks) == jax.tree.structure(shapes)
 
@@ -234,7 +237,7 @@ def test_masks_have_the_tree_of_the_weights_and_broadcast_to_it(space, pool):
 
 def test_float64_on_demand_breaks_no_supernet(space, pool):
     """Where a user has switched float64 on, steps are traced, and stay float32."""
-    shapes = shapes_shared(space, pool[0])
+    shapes = shapes_shared(space)
     with jax.enable_x64(True):
         net, images = space.supernet(jnp.float32), jnp.zeros((4, *IMAGE), jnp.float32)
 
@@ -247,7 +250,7 @@ def test_float64_on_demand_breaks_no_supernet(space, pool):
 
 
 def test_an_architecture_of_another_space_is_refused(space, pool):
-    shapes, other = shapes_shared(space, pool[0]), np.array(pool[0])
+    shapes, other = shapes_shared(space), np.array(pool[0])
     other[-1] = space.decisions.options[-1]
     apply = lambda architecture: jax.eval_shape(
         lambda params: space.supernet(jnp.float32).apply(
@@ -261,7 +264,7 @@ def test_an_architecture_of_another_space_is_refused(space, pool):
 
 
 def test_initial_weights_are_those_of_the_supernet(space, pool, key):
-    shapes = shapes_shared(space, pool[0])
+    shapes = shapes_shared(space)
     weights = space.initial_weights(key, IMAGE)
     same = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), weights, shapes)
     assert jax.tree.all(same)

@@ -7,6 +7,7 @@ import pytest
 
 MODULES = (
     *("halving", "sampler", "training.optimizer", "export", "controller", "surrogate", "choice"),
+    "repeat",
     *("nn.packing", "spaces.nao.supernet", "spaces.nao.network"),
     *("spaces.nasbench201.network", "spaces.shufflenet.network", "spaces.module_space"),
 )

@@ -22,9 +22,11 @@ LIBRARY = {
     "bnao_jax/nn": ("bnao_jax.nn",),
     "bnao_jax/choice.py": ("bnao_jax.nn",),
     "bnao_jax/places.py": ("bnao_jax.choice",),
+    "bnao_jax/repeat.py": ("bnao_jax.choice", "bnao_jax.nn"),
     "bnao_jax/spaces": (
         *("bnao_jax.choice", "bnao_jax.cost", "bnao_jax.decisions", "bnao_jax.graph"),
-        *("bnao_jax.nn", "bnao_jax.places", "bnao_jax.settings", "bnao_jax.spaces"),
+        *("bnao_jax.nn", "bnao_jax.places", "bnao_jax.repeat", "bnao_jax.settings"),
+        "bnao_jax.spaces",
     ),
     "bnao_jax/sampler.py": (),
     "bnao_jax/ranking.py": ("bnao_jax.comparison", "bnao_jax.sampler", "bnao_jax.settings"),
