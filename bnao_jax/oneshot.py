@@ -230,13 +230,13 @@ def make_programs(
       examples: how many train images there are.
       image_shape: (H, W, C).
       devices: the devices.
-      dtype: of maps and products.
+      dtype: of maps and products, where `how` says nothing else of scoring.
       seed: picks the decision that parts the momenta, where they are parted.
       paths: a sampler of one's own, instead of the one that the settings name.
       only: an architecture as a tuple: both programs are of it alone, whatever they are given.
     """
     axis_name = AXIS if settings.batch_norm == "sync" else None
-    over_devices, on_one = space.supernet(dtype, axis_name), space.supernet(dtype)
+    over_devices, on_one = space.supernet(dtype, axis_name), space.supernet(how.dtype or dtype)
 
     def apply(params, batch, architecture, drop_path, dropout_key):
         of_training = dict(train=True, rngs={"dropout": dropout_key}) if space.has_dropout else {}

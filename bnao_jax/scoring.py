@@ -28,6 +28,7 @@ from bnao_jax.settings import (
 )
 
 STATISTICS = ("batch", "estimated")
+DTYPES = {"network": None, "float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ScoringSettings(Settings):
         "images that score all; the better half goes on to twice as many, and so on; 0: to all",
     )
     batch_size: int = setting(500, whole(1), "images, which share their statistics")
+    dtype: str = setting("network", one_of(DTYPES), "of maps and products; network: as in training")
     statistics: str = setting(
         "batch",
         one_of(STATISTICS),
@@ -99,6 +101,7 @@ class ScoringSettings(Settings):
             mean=augmentation.mean,
             std=augmentation.std,
             per_dispatch=self.per_dispatch,
+            dtype=DTYPES[self.dtype],
         )
 
 
@@ -120,6 +123,7 @@ class Scoring:
         "estimated": with their mean over batches of training images.
       mean, std: of the images' channels, on the scale 0..1.
       per_dispatch: architectures scored on each device between two reports of progress.
+      dtype: of maps and products; None: that of training.
     """
 
     batch_size: int
@@ -127,6 +131,7 @@ class Scoring:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     per_dispatch: int = 8
+    dtype: jnp.dtype | None = None
 
     def __post_init__(self):
         if self.statistics not in STATISTICS:

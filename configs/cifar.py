@@ -95,6 +95,7 @@ def get_config(variant: str = "") -> ConfigDict:
     scoring.images = 0
     scoring.first_images = 0
     scoring.batch_size = 500
+    scoring.dtype = "network"
     scoring.statistics = "batch"
     scoring.calibration_images = 2_000
     scoring.per_dispatch = 8

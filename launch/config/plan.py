@@ -212,6 +212,8 @@ class Plan:
                     "config.data.valid_examples must be at least 1: it scores architectures"
                 )
             named("config.scoring", settings.scoring.check_parts, settings.data.valid_examples)
+            if settings.scoring.dtype != "network" and settings.space.is_module:
+                raise UsageError("config.scoring.dtype: the module computes in a type of its own")
         if section := settings.standalone:
             standalone = getattr(settings, section)
             named(f"config.{section}", standalone.check_space, space)

@@ -158,6 +158,16 @@ def test_the_same_seed_gives_the_same_weights(trained):
     assert (np.asarray(other["first"]) != begin["first"]).any()
 
 
+def test_scores_may_be_of_a_type_of_their_own(trained):
+    shared, *_ = trained
+    half = one_shot(score=ScoringSettings(dtype="bfloat16"))
+    jax.tree.map(np.testing.assert_array_equal, half.params, one_shot().params)
+    half.params = shared.params
+    found, expected = half.measure(POOL).loss, shared.measure(POOL).loss
+    assert (found != expected).any()
+    np.testing.assert_allclose(found, expected, atol=0.05)
+
+
 # What is refused, before anything is compiled.
 
 IMAGES, LABELS = TRAIN
