@@ -8,7 +8,6 @@ from flax import linen as nn
 
 from bnao_jax.choice import ChoiceError, along
 from bnao_jax.nn import layers
-from bnao_jax.nn.initialization import OWN
 from bnao_jax.spaces.space import Space
 
 STATISTICS = "batch_stats"
@@ -30,8 +29,6 @@ class Path(nn.Module):
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     heads: tuple[tuple[str, float], ...] = ()
-
-    initialization = OWN
 
     @nn.compact
     def __call__(self, images, architecture=None, *, train=False, drop_path=None, given=False):

@@ -235,8 +235,11 @@ def test_masks_have_the_tree_of_the_weights_and_broadcast_to_it(space, pool):
     jax.tree.map(check, masks, shapes)
 
 
-def test_float64_on_demand_breaks_no_supernet(space, pool):
+@pytest.mark.parametrize("name", ["nao", "nasbench201", "shufflenet, channels"])
+def test_float64_on_demand_breaks_no_supernet(name, key):
     """Where a user has switched float64 on, steps are traced, and stay float32."""
+    space = SPACES[name]
+    pool = np.asarray(space.decisions.random(key, 1))
     shapes = shapes_shared(space)
     with jax.enable_x64(True):
         net, images = space.supernet(jnp.float32), jnp.zeros((4, *IMAGE), jnp.float32)

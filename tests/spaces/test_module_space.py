@@ -94,6 +94,22 @@ def as_tuple(row):
     return tuple(int(choice) for choice in row)
 
 
+def test_initialisers_of_the_module_s_own_draw_what_they_draw_in_flax(space):
+    weights, images = space.initial_weights(jax.random.key(3), SHAPE), jnp.zeros((1, *SHAPE))
+    net, row = space.supernet(jnp.float32), jnp.zeros(space.decisions.length, jnp.int32)
+    expected = jax.jit(net.init)(jax.random.key(3), images, row)["params"]
+    jax.tree.map(np.testing.assert_array_equal, weights, expected)
+
+
+def test_an_initialiser_may_look_at_the_input():
+    def call(self, images):
+        x = linear(Choice({"a": nn.Dense(4), "b": nn.Dense(4)}, name="c")(images))
+        return x + self.param("mean", lambda key: x.mean())
+
+    weights = ModuleSpace(of(call), SHAPE).initial_weights(jax.random.key(0), SHAPE)
+    assert weights["mean"].shape == ()
+
+
 def test_decisions_have_names_texts_and_tokens():
     chain, tied, values = (SPACES[name].decisions for name in ("chain", "tied", "values"))
     assert chain.labels == ("layer0", "layer1", "layer2") and chain.options == (3, 3, 3)
