@@ -14,7 +14,8 @@ Flags:
   --config.FIELD=VALUE        changes one of its fields
   --topology=NAME,NAME        TPU generation and chips: v4:2x2x2, v5e:4x4, v5p:2x2x2, v6e:16x16, …;
                               or GPUs: h100, h200, a100, b200, …
-  --only=PROGRAM,PROGRAM      train, score; for GPUs fit and alone as well; all by default
+  --only=PROGRAM,PROGRAM      train, score, alone; for GPUs fit as well; by default all, for TPUs
+                              train and score; with the config of a training alone is all there is
   --scaling                   also projects a search on 1 to 256 chips from the compiled ones; for
                               TPUs
 
@@ -24,8 +25,8 @@ The batch is config.supernet.batch_size over all chips, rounded up to a multiple
 
 For TPUs, prints one JSON object a line on standard output, with the keys of launch.benchmark
 (figure, median, min, max, repeats, unit, setting); tables and the assumptions on standard error.
-All figures are for one chip; train_* for one step, score_* for one architecture on all validation
-images:
+All figures are for one chip; train_* and alone_* for one step, score_* for one architecture on all
+validation images:
 
   compile_s         seconds to trace and compile
   temporary_MB      memory besides arguments and results, as laid out (padded to tiles)

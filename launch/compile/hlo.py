@@ -52,6 +52,12 @@ def main_loop(text) -> Work:
     return max(rounds)
 
 
+def whole(text) -> Work:
+    """The work of a whole program."""
+    program = _Program(text)
+    return program.work(program.entry)
+
+
 def size(shape) -> int:
     """Bytes of all arrays in the text of a shape, padded to the tiles of their layout."""
     return sum(_padded(*match.groups()) for match in _ARRAY.finditer(shape))

@@ -41,18 +41,20 @@ def run(plan, *, topologies, only, with_scaling):
             gpu.run(checked(plan), topologies, only, folder)
         return
     plan = checked(plan)
-    if plan.settings.job != "search":
-        raise UsageError("for TPUs only the programs of a search are compiled")
-    unknown = set(only or ()) - set(PROGRAMS)
+    is_search = plan.settings.job == "search"
+    if with_scaling and not is_search:
+        raise UsageError("--scaling projects a search, and the config is of a training")
+    known = (*PROGRAMS, "alone") if is_search else ("alone",)
+    unknown = set(only or ()) - set(known)
     if unknown:
-        raise UsageError(f"--only={sorted(unknown)[0]} is not one of {list(PROGRAMS)}")
+        raise UsageError(f"--only={sorted(unknown)[0]} is not one of {list(known)}")
     if with_scaling:
         check_scaling(topologies, only)
     devices = {name: topology.devices_of(name) for name in topologies}
     compiled, display = [], Display()
     for name, chips in devices.items():
         programs = Programs(plan, name, chips)
-        for which in only or PROGRAMS:
+        for which in only or (PROGRAMS if is_search else known):
             with display.phase(f"compile {which} for {name}", None, ""):
                 program = programs.compiled(which)
             compiled.append(program)

@@ -17,7 +17,7 @@ from bnao_jax.training import supernet as supernet_training
 from launch.command import UsageError
 from launch.compile import hlo, roofline, topology
 
-PROGRAMS = ("train", "score")
+PROGRAMS = ("train", "score")  # of a search, on TPUs; `alone` is compiled where it is named
 ARCHITECTURES = 1_000  # random ones, whose costs are compared where nothing is searched
 
 
@@ -127,7 +127,9 @@ class Programs:
     def compiled(self, name) -> Compiled:
         """Compiles a program and reads off what it takes."""
         started, busy = time.perf_counter(), time.process_time()
-        program = {"train": self.train, "score": self.score}[name]()
+        program = {"train": self.train, "score": self.score, "alone": self.alone}[name]()
+        if program is None:
+            raise UsageError("--only=alone: the search trains nothing alone")
         seconds, busy = time.perf_counter() - started, time.process_time() - busy
         memory, work = program.memory_analysis(), self._work(name, program)
         values = {
@@ -144,9 +146,12 @@ class Programs:
         return Compiled(self.topology, name, setting, values, work)
 
     def _work(self, name, program):
-        memory, loop = program.memory_analysis(), hlo.main_loop(program.as_text())
-        if name == "train":
-            batch = self.settings.supernet.batch_size // len(self.devices)
+        one_step = name == "alone" and self.settings.data.streamed
+        work_of = hlo.whole if one_step else hlo.main_loop
+        memory, loop = program.memory_analysis(), work_of(program.as_text())
+        if name != "score":
+            section = "supernet" if name == "train" else self.settings.standalone
+            batch = getattr(self.settings, section).batch_size // len(self.devices)
             flops = 3 * 2 * self.macs * batch  # forward and two backward
             moved = 2 * memory.output_size_in_bytes
         else:

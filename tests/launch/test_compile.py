@@ -76,6 +76,10 @@ def test_main_loop():
     assert hlo.main_loop(PROGRAM) == Work(cycles, 1, 24 * 128 * 4 + 4)
 
 
+def test_the_work_of_a_whole_program_is_no_less_than_that_of_its_main_loop():
+    assert hlo.whole(PROGRAM).cycles > hlo.main_loop(PROGRAM).cycles > 0
+
+
 def test_a_program_without_main_loop():
     with pytest.raises(ValueError, match="no loop"):
         hlo.main_loop("ENTRY %main (a: f32[]) -> f32[] {\n  ROOT %b = f32[] copy(%a)\n}\n")
@@ -209,6 +213,14 @@ def play(*arguments):
 def test_bad_input_is_one_line(argument, message):
     status, _, error = play(argument)
     assert status == 2 and message in error
+
+
+def test_of_a_training_there_is_one_program():
+    training = "--config=configs/cifar_train.py", "--config.data.train_examples=1000"
+    status, _, error = play(*training, "--only=train")
+    assert status == 2 and "--only=train is not one of ['alone']" in error
+    status, _, error = play(*training, "--scaling")
+    assert status == 2 and "the config is of a training" in error
 
 
 def test_help_names_every_figure():
