@@ -109,5 +109,9 @@ def check(field, value):
 def shown(value) -> str:
     """A value as messages show it: short."""
     # Python writes no integer of more than 4,300 digits in decimal.
-    text = hex(value) if _is_whole(value) and abs(value) > 2**64 else repr(value)
+    write = hex if _is_whole(value) and abs(value) > 2**64 else repr
+    try:
+        text = write(value)
+    except TypeError:  # a section of a config with names of several types
+        text = f"a {type(value).__name__}"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

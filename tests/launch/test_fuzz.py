@@ -27,7 +27,7 @@ from config_fields import (
     values_of,
 )
 from conftest import ROOT
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
@@ -157,6 +157,9 @@ def test_any_command_line(words, first):
 
 @fuzz(200)
 @given(st.dictionaries(NAMES, LITERALS, max_size=3), st.lists(NAMES, max_size=2))
+@example({"job": {0: 0, "": None}}, [])
+@example({"search": {0: 0, "": None}}, [])
+@example({"seed": {0: 0, "": None}}, [])
 def test_any_config_that_a_file_may_give(changes, absent):
     config = quickstart.get_config().to_dict()
     for name, value in changes.items():
