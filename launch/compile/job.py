@@ -45,12 +45,16 @@ def run(plan, *, topologies, only, with_scaling):
     if with_scaling and not is_search:
         raise UsageError("--scaling projects a search, and the config is of a training")
     known = (*PROGRAMS, "alone") if is_search else ("alone",)
+    if "alone" in (only or ()) and plan.settings.standalone is None:
+        raise UsageError("--only=alone: the search trains nothing alone")
     unknown = set(only or ()) - set(known)
     if unknown:
         raise UsageError(f"--only={sorted(unknown)[0]} is not one of {list(known)}")
     if with_scaling:
         check_scaling(topologies, only)
     devices = {name: topology.devices_of(name) for name in topologies}
+    if "alone" in (only or (() if is_search else known)):
+        check_batch_alone(plan, devices)
     compiled, display = [], Display()
     for name, chips in devices.items():
         programs = Programs(plan, name, chips)
@@ -75,6 +79,18 @@ def checked(plan):
             "config.data.train_examples=0 means all images, but none are loaded: give their number"
         )
     return plan
+
+
+def check_batch_alone(plan, devices):
+    """Raises UsageError where a topology's chips cannot share the batch of a network alone."""
+    section = plan.settings.standalone
+    batch = getattr(plan.settings, section).batch_size
+    for name, chips in devices.items():
+        if batch % len(chips):
+            raise UsageError(
+                f"--topology={name}: {len(chips)} chips do not divide "
+                f"config.{section}.batch_size={batch}"
+            )
 
 
 def check_scaling(topologies, only):

@@ -128,8 +128,6 @@ class Programs:
         """Compiles a program and reads off what it takes."""
         started, busy = time.perf_counter(), time.process_time()
         program = {"train": self.train, "score": self.score, "alone": self.alone}[name]()
-        if program is None:
-            raise UsageError("--only=alone: the search trains nothing alone")
         seconds, busy = time.perf_counter() - started, time.process_time() - busy
         memory, work = program.memory_analysis(), self._work(name, program)
         values = {

@@ -219,8 +219,19 @@ def test_of_a_training_there_is_one_program():
     training = "--config=configs/cifar_train.py", "--config.data.train_examples=1000"
     status, _, error = play(*training, "--only=train")
     assert status == 2 and "--only=train is not one of ['alone']" in error
+    status, _, error = play("--config.final.top=0", "--only=train,alone")
+    assert status == 2 and "the search trains nothing alone" in error
     status, _, error = play(*training, "--scaling")
     assert status == 2 and "the config is of a training" in error
+
+
+def test_a_batch_that_chips_cannot_share_is_named():
+    config = quickstart.get_config()
+    config.final.top = 1
+    ready, batch = plan(config), config.final.batch_size
+    job.check_batch_alone(ready, {"v5e:1x1": [0]})
+    with pytest.raises(UsageError, match=f"v5e:7x1: {batch - 1} chips do not divide"):
+        job.check_batch_alone(ready, {"v5e:7x1": [0] * (batch - 1)})
 
 
 def test_help_names_every_figure():
