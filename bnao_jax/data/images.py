@@ -89,6 +89,8 @@ def moments(images) -> tuple[np.ndarray, np.ndarray]:
 
     The deviation of a constant channel is 1.
     """
+    if len(images) and not images.strides[0]:
+        images = images[:1]  # one image stands for all, as where programs are compiled without any
     flat = images.reshape(len(images), -1)
     sums = np.zeros((2, flat.shape[1]))
     for start in range(0, len(flat), CHUNK):

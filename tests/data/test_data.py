@@ -57,6 +57,12 @@ def test_channel_moments_are_those_of_all_pixels():
     np.testing.assert_allclose(toy.std, (images / 255).std((0, 1, 2)), rtol=1e-6)
 
 
+def test_one_image_that_stands_for_all_is_read_once():
+    one = np.random.default_rng(0).integers(0, 256, (1, 4, 5, 3), np.uint8)
+    many = np.broadcast_to(one, (10**8, 4, 5, 3))  # 6 GB, which would take minutes
+    np.testing.assert_array_equal(data.moments(many), data.moments(one))
+
+
 def test_constant_channel_has_unit_deviation():
     toy = data.ImageData(**(vars(image_data()) | {"train_images": np.full((3, 4, 4, 1), 7, "u1")}))
     assert toy.std.tolist() == [1.0]
