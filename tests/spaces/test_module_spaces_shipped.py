@@ -111,7 +111,7 @@ def losses(space, params, row):
 
 
 MODULES = (
-    MobileNet(classes=5, **MOBILE | dict(widths=(4,), depths=(1,), strides=(1,))),
+    MobileNet(classes=5, **MOBILE | dict(widths=(4,), depths=(2,), strides=(1,))),
     QuantisedResNet(classes=5, **RESNET | dict(widths=(4,))),
 )
 
@@ -130,6 +130,11 @@ def test_static_is_traced(module, monkeypatch):
         )
         y = space.supernet(jnp.float32).apply({"params": params}, IMAGES, static)
         np.testing.assert_allclose(expected[1], y, rtol=1e-4, atol=1e-5)  # its statistics again
+        for mask, *gradients in zip(
+            *map(jax.tree.leaves, (space.on_path(params, row), found[2], expected[2])), strict=True
+        ):
+            assert not any(np.where(mask, 0, gradient).any() for gradient in gradients)
+    assert traced._cache_size() == 1
 
 
 def test_numbers_are_rounded_to_steps_with_the_gradient_of_none():
