@@ -71,15 +71,36 @@ def _apply(operation, axis_name, weights, x, **statistics):
     return operations.apply(operation, 1, x, {})[0], used
 
 
+# All edges of equal maps do the same: each kind of them is traced and lowered once.
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _edge(operation, axis_name, weights, x, total, given):
+    """An edge's output, added to `total` if there is one, and its statistics."""
+    y, used = _apply(operation, axis_name, weights, x, **given)
+    # Inside the choice: behind it the sum would be one more pass over the maps.
+    return y if total is None else total + y, used
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _edge_gradients(operation, axis_name, weights, x, total, statistics, g):
+    """The gradients of an edge's input, added to `total` if there is one, and of its weights."""
+    of_edge = statistics if operation.full else {}
+    output = lambda x, weights: _apply(operation, axis_name, weights, x, **of_edge)[0]
+    dx, d_weights = jax.vjp(output, x, weights)[1](g)
+    return dx if total is None else total + dx, d_weights
+
+
+def _row(tree, at):
+    return jax.tree.map(lambda stack: stack[at], tree)
+
+
 def _forward(settings, choices, weights, x, given):
     """The states of the nodes, the first being x, and the statistics `[E, 2, C]`."""
 
     def run(at, total, operation, x):
-        edge_weights = jax.tree.map(lambda stack: stack[at], weights)
         edge_given = {} if given is None else {"given": given[at]}
-        y, used = _apply(operation, settings.axis_name, edge_weights, x, **edge_given)
-        # Inside the choice: behind it the sum would be one more pass over the maps.
-        return y if total is None else total + y, used
+        return _edge(operation, settings.axis_name, _row(weights, at), x, total, edge_given)
 
     states, statistics = [x], []
     for at, (node, read) in enumerate(EDGES):
@@ -108,13 +129,8 @@ def _cell_bwd(settings, saved, gradients):
     key = "recalled" if recalled else "given"
 
     def run(at, total, g, operation, x):
-        def output(x, edge_weights):
-            of_edge = {key: statistics[at]} if operation.full else {}
-            return _apply(operation, settings.axis_name, edge_weights, x, **of_edge)[0]
-
-        edge_weights = jax.tree.map(lambda stack: stack[at], weights)
-        dx, d_edge = jax.vjp(output, x, edge_weights)[1](g)
-        return dx if total is None else total + dx, d_edge
+        edge = _row(weights, at), x, total, {key: statistics[at]}, g
+        return _edge_gradients(operation, settings.axis_name, *edge)
 
     d_states, d_weights = [None] * (NODES - 1) + [gradients[0]], [None] * len(EDGES)
     for at, (node, read) in reversed(list(enumerate(EDGES))):
