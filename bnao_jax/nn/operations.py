@@ -1,7 +1,9 @@
 """Candidate operations on an edge: tables of units, applied by one function."""
 
 import dataclasses
+import functools
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -104,6 +106,8 @@ def _unweighted(operation, stride):
     return lambda x: pool(x, stride)
 
 
+# A program holds dozens of equal operations: each kind is traced and lowered once.
+@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="axis_name")
 def apply(operation, stride, x, weights, *, given=None, axis_name=None, recalled=None):
     """Applies an operation to x `[C, H, W, B]`.
 
