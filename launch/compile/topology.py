@@ -31,19 +31,27 @@ def use_no_accelerator():
 
 def split(name):
     """The generation and the number of chips of a topology's name; raises UsageError."""
+    generation, sides = _sides(name)
+    return generation, int(np.prod(sides))
+
+
+def _sides(name):
     match = re.fullmatch(r"(\w+):(\d+(?:x\d+)*)", name)
     if not match:
         raise UsageError(f"--topology={name} is not a generation and its chips, {EXAMPLE}")
-    return match[1], int(np.prod([int(side) for side in match[2].split("x")]))
+    return match[1], [int(side) for side in match[2].split("x")]
 
 
 def devices_of(name):
     """The devices of a TPU topology, without a TPU; raises UsageError."""
-    generation, _ = split(name)
+    generation, sides = _sides(name)
     if importlib.util.find_spec("libtpu") is None:
         raise UsageError("the TPU compiler is not installed: pip install '.[tpu]' (or libtpu)")
+    options = dict(OPTIONS.get(generation, {}))
+    if 1 in sides[:2]:  # libtpu takes hosts of 2 x 2 chips for granted
+        options["chips_per_host_bounds"] = [min(2, side) for side in sides[:2]] + [1]
     try:
-        topology = get_topology_desc(name, platform="tpu", **OPTIONS.get(generation, {}))
+        topology = get_topology_desc(name, platform="tpu", **options)
     except RuntimeError as error:
         raise UsageError(f"--topology={name}, {EXAMPLE}: {error}") from None
     return topology.devices

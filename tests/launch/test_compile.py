@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -170,6 +171,20 @@ def test_a_program_from_shapes_is_that_of_the_call():
 @pytest.mark.parametrize("name, chips", [("v5e:1x1", 1), ("v4:2x2x4", 16), ("v6e:16x16", 256)])
 def test_topology_names(name, chips):
     assert topology.split(name) == (name.split(":")[0], chips)
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [("v5e:1x1", [1, 1, 1]), ("v6e:1x2", [1, 2, 1]), ("v5e:2x4", None), ("v4:2x2x1", None)],
+)
+def test_a_host_of_fewer_than_four_chips_is_named(monkeypatch, name, host):
+    """libtpu refuses a topology that its default of 2 x 2 chips a host does not divide."""
+    asked = {}
+    monkeypatch.setattr(topology.importlib.util, "find_spec", lambda name: name)
+    described = lambda name, **options: asked.update(options) or SimpleNamespace(devices=[name])
+    monkeypatch.setattr(topology, "get_topology_desc", described)
+    assert topology.devices_of(name) == [name]
+    assert asked.get("chips_per_host_bounds") == host
 
 
 @pytest.mark.parametrize("name", ["", "v5e", "v5e-8", "v5e:", "v5e:4x", "v5e:4x4 "])
